@@ -1,0 +1,22 @@
+"""Recurrent layers that know torch and nothing else: `from rnnlab.cells import LSTM` works in a notebook."""
+
+from rnnlab.cells.backends import BACKENDS, BackendChoice, BackendStatus, backend_report
+from rnnlab.cells.initialisation import INITIALISATIONS
+from rnnlab.cells.layers import GRU, LSTM, RNN
+from rnnlab.cells.reference import LSTMState, Weights, gru_step, lstm_step, rnn_step
+
+__all__ = [
+    "BACKENDS",
+    "GRU",
+    "INITIALISATIONS",
+    "LSTM",
+    "RNN",
+    "BackendChoice",
+    "BackendStatus",
+    "LSTMState",
+    "Weights",
+    "backend_report",
+    "gru_step",
+    "lstm_step",
+    "rnn_step",
+]

@@ -1,0 +1,112 @@
+"""What is out of range or contradicts itself in a command's settings: everything at once, before anything is built.
+
+What depends on the machine or the data (a CUDA device, a corpus too short for its windows) is checked where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rnnlab.config import (
+    Averaging,
+    Cell,
+    CosineConfig,
+    Embedding,
+    Initialisation,
+    ModelConfig,
+    Nonlinearity,
+    Pooling,
+    PredictConfig,
+    SGDConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from rnnlab.schema import walk
+
+LANGUAGE_MODELS = ("next_word", "music")
+
+
+def problems(config: Any) -> list[str]:
+    """Return one line for each setting that is wrong.
+
+    Args:
+        config: A `TrainConfig`, `EvaluateConfig`, `PredictConfig` or `GenerateConfig`.
+
+    Returns:
+        What is wrong; empty if nothing is.
+    """
+    found = [f"{setting.key} {wrong}" for setting, value in walk(config) if (wrong := setting.problem(value))]
+    match config:
+        case TrainConfig():
+            found += _train_contradictions(config)
+        case PredictConfig() if (config.text is None) == (config.file is None):
+            given = "got both" if config.text is not None else "got neither"
+            found.append(f"predict reads text=... or file=... (- is standard input), {given}; give one")
+    return found
+
+
+def _train_contradictions(config: TrainConfig) -> Iterator[str]:
+    """Yield the contradictions between the sections."""
+    task = config.task.name
+    yield from _cell_contradictions(config.model)
+    yield from _task_contradictions(config.model, config.trainer, task)
+    yield from _trainer_contradictions(config.trainer)
+    if isinstance(config.scheduler, CosineConfig) and config.trainer.max_epochs is None and config.trainer.max_steps is None:
+        yield "scheduler=cosine needs to know the end; set trainer.max_epochs or trainer.max_steps"
+    optimizer = config.optimizer
+    if isinstance(optimizer, SGDConfig) and optimizer.nesterov and optimizer.momentum == 0:
+        yield "optimizer.nesterov=true needs optimizer.momentum above 0, got 0.0; try optimizer.momentum=0.9"
+    if config.resume is not None and config.name is not None:
+        yield f"resume={config.resume} goes on in that run's folder, so name={config.name} has no use; leave name out"
+
+
+def _cell_contradictions(model: ModelConfig) -> Iterator[str]:
+    """Yield settings of a cell that is not the chosen one, and of an initialisation that is not."""
+    cell = model.cell.value
+    if model.cell is not Cell.rnn and model.nonlinearity is not Nonlinearity.tanh:
+        yield f"model.nonlinearity={model.nonlinearity.value} is of cell=rnn, got model.cell={cell}; leave it out"
+    if model.cell is not Cell.rnn and model.initialisation is Initialisation.identity:
+        yield f"model.initialisation=identity is of cell=rnn, got model.cell={cell}; try orthogonal"
+    if model.cell is not Cell.lstm and model.forget_gate_bias is not None:
+        yield f"model.forget_gate_bias is of cell=lstm, got model.cell={cell}; leave it out"
+    uniform = model.initialisation is Initialisation.uniform
+    if uniform and model.init_range is None:
+        yield "model.initialisation=uniform needs model.init_range, got null; try model.init_range=0.05"
+    if not uniform and model.init_range is not None:
+        name = model.initialisation.value
+        yield f"model.init_range is of initialisation=uniform, got model.initialisation={name}; set it or leave range out"
+
+
+def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) -> Iterator[str]:
+    """Yield what a task cannot use."""
+    language_model = task in LANGUAGE_MODELS
+    if language_model and model.bidirectional:
+        yield f"model.bidirectional=true cannot go with task={task}: it would see the word that it predicts; set false"
+    if language_model and model.pooling is not Pooling.mean:
+        yield f"model.pooling={model.pooling.value} is for classifiers, got task={task}; leave it out"
+    if model.tie_weights:
+        if not language_model:
+            yield f"model.tie_weights=true is for language models, got task={task}; set false"
+        if model.embedding is Embedding.one_hot:
+            yield "model.tie_weights=true needs model.embedding=learned, got one_hot: there is no matrix to share"
+        elif model.embedding_size != model.hidden_size:
+            sizes = f"got {model.embedding_size} and {model.hidden_size}"
+            yield f"model.tie_weights=true needs model.embedding_size equal to model.hidden_size, {sizes}"
+    if task == "sentiment" and trainer.bptt_len is not None:
+        yield f"trainer.bptt_len={trainer.bptt_len} cannot go with task=sentiment, which reads each text whole; set null"
+    if task == "next_word" and trainer.bptt_len is None:
+        yield "trainer.bptt_len must be given with task=next_word, got null: its text never ends; try 35"
+    if task != "next_word" and trainer.random_bptt:
+        yield f"trainer.random_bptt=true is for task=next_word, got task={task}; set false"
+
+
+def _trainer_contradictions(trainer: TrainerConfig) -> Iterator[str]:
+    """Yield contradictions within the trainer's settings."""
+    if trainer.max_epochs is None and trainer.max_steps is None and trainer.max_minutes is None:
+        yield "training would never end: set trainer.max_epochs, trainer.max_steps or trainer.max_minutes"
+    if trainer.averaging is Averaging.none and trainer.averaging_start_epoch > 0:
+        yield (
+            f"trainer.averaging_start_epoch={trainer.averaging_start_epoch} has no use with trainer.averaging=none; "
+            "choose ema or mean, or leave it out"
+        )

@@ -1,0 +1,147 @@
+"""`rnnlab VERB ...`: finds the verb, runs it, and turns what goes wrong into one line and an exit code.
+
+Imports nothing heavy: `rnnlab --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from importlib import import_module
+
+from rnnlab.errors import CannotWriteError, ConfigError, OutOfMemoryError, UserError
+
+COMPOSED = {
+    "train": "train a model: model=lstm task=sentiment; -m sweeps",
+    "evaluate": "score a finished run: run=NAME",
+    "predict": "what a run makes of a text: run=NAME text='...'",
+    "generate": "let a run write: run=NAME prompt='...'",
+}
+PLAIN = {
+    "runs": "list the runs under outputs/",
+    "board": "open TensorBoard on them",
+    "doctor": "what this machine has, and what works on it",
+}
+VERBS = {**COMPOSED, **PLAIN}
+
+USAGE = """\
+usage: rnnlab VERB [key=value ...]
+
+{verbs}
+
+Start with:
+  rnnlab train task=sentiment model=lstm     a first model
+  rnnlab train --help                        all it can be told
+
+rnnlab VERB --help explains a verb. Tab completion: eval "$(rnnlab -sc install=bash)\""""
+
+_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
+_MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "out of memory", "not enough memory")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        argv: Without the program's name; None: `sys.argv`.
+    """
+    # Idle OpenMP threads that spin slow a shared machine many times over; torch reads this when it loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # `rnnlab runs | head`: Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        mistake = _user_error(error)
+        if mistake is None:
+            raise
+        if debug:
+            import traceback
+
+            traceback.print_exception(error)
+        print(f"error: {mistake}", file=sys.stderr)
+        return mistake.exit_code
+
+
+def _run(argv: list[str]) -> int:
+    """Find the verb and run it."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        width = max(map(len, VERBS))
+        print(USAGE.format(verbs="\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())))
+        return 0
+    if "--version" in argv or argv[0] == "-V":
+        from rnnlab import __version__
+
+        print(f"rnnlab {__version__}")
+        return 0
+    verb, rest = argv[0], argv[1:]
+    if verb in ("-sc", "--shell-completion"):
+        from rnnlab.completion import complete
+
+        return complete(rest)
+    if verb in PLAIN:
+        return import_module(f"rnnlab.commands.{verb}").main(rest)
+    if verb in COMPOSED:
+        return _run_composed(verb, rest)
+    from rnnlab.choices import did_you_mean
+
+    raise ConfigError(f"no command '{verb}'{did_you_mean(verb, list(VERBS))} (rnnlab --help lists them)")
+
+
+def _run_composed(verb: str, argv: list[str]) -> int:
+    """Run a verb whose settings Hydra composes."""
+    if "--help" in argv or "-h" in argv:
+        from rnnlab.help import command_help
+
+        print(command_help(verb))
+        return 0
+    from rnnlab.compose import compose_request, hand_to_hydra, read_arguments
+    from rnnlab.config import COMMANDS
+    from rnnlab.schema import settings
+
+    known = settings(COMMANDS[verb])
+    shortcuts = {f"--{key.replace('_', '-')}": f"{key}=true" for key in ("dry_run", "json") if key in known}
+    if "file" in known:
+        shortcuts["-"] = "file=-"
+    arguments = read_arguments(verb, [shortcuts.get(word, word) for word in argv])
+    flags = arguments.flags
+    if flags.multirun:
+        from rnnlab.commands.sweep import sweep
+
+        return sweep(arguments)
+    if flags.cfg or flags.info or flags.hydra_help:
+        return hand_to_hydra(arguments)
+    request = compose_request(arguments)
+    return import_module(f"rnnlab.commands.{verb}").run(request)
+
+
+def _user_error(error: Exception) -> UserError | None:
+    """Return the error in the user's words, or None for a bug."""
+    if isinstance(error, UserError):
+        return error
+    text = str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return OutOfMemoryError(_out_of_memory(text))
+    if isinstance(error, RuntimeError) and any(words in text for words in _MEMORY_TEXTS):
+        return OutOfMemoryError(_out_of_memory(text))
+    if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+        return CannotWriteError(f"cannot write {error.filename or 'the results'}: {error.strerror}")
+    return None
+
+
+def _out_of_memory(text: str) -> str:
+    """Say what makes a run smaller."""
+    detail = " ".join(text.split())[:120]
+    advice = "lower trainer.batch_size, trainer.bptt_len or model.hidden_size"
+    return f"out of memory ({detail}); {advice}" if detail else f"out of memory; {advice}"

@@ -1,0 +1,89 @@
+"""What a run's folder says about the run: what was asked, what was built, how it stands."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from rnnlab import __version__
+from rnnlab.compose import Request
+from rnnlab.errors import UserError
+from rnnlab.runs import write_json
+from rnnlab.tasks import Task
+
+STOPPED = (129, 130, 143)
+
+
+def record_run(
+    folder: Path, request: Request, task: Task, *, backend: str, device: torch.device, threads: int, parameters: int
+) -> None:
+    """Write `.hydra/` (what was asked), run.json (what was built) and vocabulary.json."""
+    asked = folder / ".hydra"
+    asked.mkdir()
+    OmegaConf.save(OmegaConf.create(request.config), asked / "config.yaml")
+    OmegaConf.save(OmegaConf.create(request.overrides), asked / "overrides.yaml")
+    write_json(folder / "vocabulary.json", task.dump())
+    write_json(
+        folder / "run.json",
+        {
+            "format": 1,
+            "name": folder.name,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "config": request.config,
+            "overrides": request.overrides,
+            "choices": request.choices,
+            "seed": request.settings.seed,
+            "versions": {"rnnlab": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "git_commit": _git_commit(),
+            "corpus": task.corpus,
+            "vocabulary_hash": task.vocabulary.sha256,
+            "backend": backend,
+            "device": str(device),
+            "threads": threads,
+            "num_parameters": parameters,
+        },
+    )
+
+
+def record_result(folder: Path, status: str, facts: dict[str, Any], error: BaseException | None = None) -> None:
+    """Write result.json.
+
+    Args:
+        folder: the run's folder.
+        status: running, done, or failed; an error that is a stop after saving makes it stopped.
+        facts: metrics, steps, seconds and so on.
+        error: what ended the run, if it failed.
+    """
+    exit_code: int | None = 0 if status == "done" else None
+    if error is not None:
+        exit_code = 130 if isinstance(error, KeyboardInterrupt) else 1
+        if isinstance(error, UserError):
+            exit_code = error.exit_code
+        status = "stopped" if exit_code in STOPPED else "failed"
+        facts = {**facts, "error": f"{type(error).__name__}: {error}"[:500]}
+    write_json(folder / "result.json", {"status": status, "exit_code": exit_code, "pid": os.getpid(), **facts})
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Trained numbers of a model, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout rnnlab runs from; None outside one."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True, cwd=Path(__file__).parent
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,123 @@
+"""`rnnlab board`: TensorBoard on the runs under outputs/, on this machine only."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError
+from rnnlab.runs import find_run, outputs_root, run_names
+
+HOST = "127.0.0.1"
+_FIRST_PORT = 6006  # TensorBoard's own
+_START_SECONDS = 60
+
+
+def main(argv: list[str]) -> int:
+    """Start TensorBoard, say where it is, and stay until Ctrl-C.
+
+    Args:
+        argv: What follows the verb.
+
+    Returns:
+        0 after Ctrl-C, else TensorBoard's exit code.
+
+    Raises:
+        CheckpointError: There is no such run, or none at all.
+        ConfigError: The port is taken.
+    """
+    parser = argparse.ArgumentParser(prog="rnnlab board", description="Open TensorBoard on the runs under outputs/.")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="only these runs; all if none is named")
+    parser.add_argument("--port", type=int, help=f"the port; the first free one from {_FIRST_PORT} on if not given")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    arguments = parser.parse_args(argv)
+    if not arguments.runs and not run_names():
+        raise CheckpointError(f"no runs in {outputs_root()} to show; rnnlab train makes one")
+    port = free_port(arguments.port)
+    with ExitStack() as stack:
+        logdir = outputs_root().absolute()
+        if arguments.runs:
+            logdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rnnlab-board-")))
+            link_runs([find_run(name) for name in arguments.runs], logdir)
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", HOST, "--port", str(port)]
+        # A file, not a pipe: nobody reads a pipe while TensorBoard serves, and a full one would stop it.
+        complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
+        process = subprocess.Popen([*command, "--reload_multifile=true"], stderr=complaints)
+        try:
+            return _serve(process, port, complaints, browser=not arguments.no_browser)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def free_port(wanted: int | None) -> int:
+    """Return the wanted port if it is free, else the first free one from TensorBoard's usual on.
+
+    Raises:
+        ConfigError: The wanted port is taken or no port.
+    """
+    if wanted is not None and not 0 < wanted < 65536:
+        raise ConfigError(f"--port must be from 1 to 65535, got {wanted}")
+    for port in [wanted] if wanted is not None else range(_FIRST_PORT, _FIRST_PORT + 100):
+        with socket.socket() as probe:
+            # As TensorBoard does: a port that closed a second ago is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    taken = f"port {wanted} is" if wanted is not None else f"ports {_FIRST_PORT} to {_FIRST_PORT + 99} are"
+    raise ConfigError(f"{taken} taken; choose another with --port")
+
+
+def link_runs(folders: list[Path], logdir: Path) -> None:
+    """Show some runs under their own names: TensorBoard names runs by the folders below its logdir.
+
+    Raises:
+        CannotWriteError: The links cannot be made.
+    """
+    for folder in folders:
+        folder = folder.resolve()
+        root = outputs_root().resolve()
+        link = logdir / (folder.relative_to(root) if folder.is_relative_to(root) else folder.name)
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(folder, target_is_directory=True)
+        except OSError as error:
+            raise CannotWriteError(f"cannot write {link}: {error.strerror}") from None
+
+
+def _serve(process: subprocess.Popen[bytes], port: int, complaints: IO[str], *, browser: bool) -> int:
+    """Say where TensorBoard is once it answers, wait for its end, pass its complaints on; return its exit code."""
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline and not _answers(port):
+        time.sleep(0.1)
+    if process.poll() is None:
+        address = f"http://{HOST}:{port}/"
+        print(f"TensorBoard: {address}  (Ctrl-C stops it)", flush=True)
+        if browser:
+            webbrowser.open(address)
+    code = process.wait()
+    if code != 0:
+        complaints.seek(0)
+        print(complaints.read().strip()[-2000:], file=sys.stderr)
+    return code
+
+
+def _answers(port: int) -> bool:
+    """Whether something listens."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0

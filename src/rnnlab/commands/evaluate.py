@@ -1,0 +1,46 @@
+"""rnnlab evaluate: the standard score of a finished run on a split of its corpus."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rnnlab.commands._finished import check_corpus, open_run
+from rnnlab.commands._tables import print_scores
+from rnnlab.commands._tunes import judge_tunes
+from rnnlab.compose import Request
+from rnnlab.config import EvaluateConfig
+from rnnlab.errors import ConfigError
+from rnnlab.runs import run_name
+from rnnlab.tasks.base import score
+from rnnlab.tasks.music import Music
+from rnnlab.training.logs import log_to
+
+
+def run(request: Request) -> int:
+    """Score a run and print the scores; the run's folder is not touched.
+
+    Raises:
+        UserError: no such run, another corpus than it was trained on, or `tunes` for a task without tunes.
+    """
+    settings: EvaluateConfig = request.settings
+    if not settings.json:
+        log_to(None)
+    finished = open_run(settings)
+    if settings.tunes and not isinstance(finished.task, Music):
+        raise ConfigError(f"tunes={settings.tunes} needs a run of task=music, {settings.run} is {finished.task.name}")
+    finished.task.read_corpus()
+    check_corpus(finished.folder, finished.task)
+    split = settings.split.value
+    scores = score(
+        finished.task, finished.model, split, batch_size=settings.batch_size, device=finished.device
+    )
+    results: dict[str, Any] = {f"{split}/{name}": value for name, value in scores.results().items()}
+    details = scores.details()
+    if isinstance(finished.task, Music) and settings.tunes:
+        results |= judge_tunes(finished.task, finished.model, count=settings.tunes, seed=settings.seed)
+    if settings.json:
+        print(json.dumps({"run": run_name(finished.folder), "split": split, "metrics": results, **details}))
+    else:
+        print_scores(f"{run_name(finished.folder)} ({settings.checkpoint.value})", {"metrics": results, **details})
+    return 0

@@ -1,0 +1,53 @@
+"""rnnlab generate: let a finished run write; text to the terminal, tunes to .abc files as well."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rnnlab.commands._finished import FinishedRun, open_run
+from rnnlab.compose import Request
+from rnnlab.config import GenerateConfig
+from rnnlab.errors import ConfigError
+from rnnlab.generation.abc import write_tunes
+from rnnlab.tasks.language import LanguageTask
+from rnnlab.tasks.music import Music
+
+
+def run(request: Request) -> int:
+    """Print the texts; tunes are also written to an .abc file.
+
+    Raises:
+        UserError: no such run, a run that writes nothing, or a prompt it cannot read.
+    """
+    settings: GenerateConfig = request.settings
+    finished = open_run(settings)
+    task = finished.task
+    if not isinstance(task, LanguageTask):
+        raise ConfigError(f"{settings.run} is a run of task={task.name}, which writes nothing; try rnnlab predict")
+    texts = task.generate(
+        finished.model,
+        settings.prompt,
+        count=settings.count,
+        length=settings.length,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        seed=settings.seed,
+    )
+    path = write_tunes(texts, _file(finished, settings)) if isinstance(task, Music) else None
+    if settings.json:
+        print(json.dumps({"texts": texts, "file": None if path is None else str(path)}, ensure_ascii=False))
+        return 0
+    print("\n\n".join(text.rstrip("\n") for text in texts))
+    if path is not None:
+        print(f"\nwritten: {path}", file=sys.stderr)
+    return 0
+
+
+def _file(finished: FinishedRun, settings: GenerateConfig) -> Path:
+    """Where the tunes go: the file asked for, else one among the run's samples, named by the seed."""
+    if settings.output is not None:
+        return Path(settings.output).expanduser()
+    return finished.folder / "samples" / f"tunes-seed-{settings.seed}.abc"

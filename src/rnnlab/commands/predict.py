@@ -1,0 +1,43 @@
+"""rnnlab predict: what a finished run makes of texts; JSON, one object a text."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rnnlab.commands._finished import open_run
+from rnnlab.compose import Request
+from rnnlab.config import PredictConfig
+from rnnlab.data.text import decode_text, read_text
+from rnnlab.errors import DataError
+from rnnlab.tasks.language import LanguageTask
+from rnnlab.tasks.sentiment import Sentiment
+
+
+def run(request: Request) -> int:
+    """Print a JSON object with probabilities for the text, or one a line for each line of the file.
+
+    Raises:
+        UserError: no such run, no such file, or a text that cannot be read.
+    """
+    settings: PredictConfig = request.settings
+    texts = [settings.text] if settings.text is not None else _lines(str(settings.file))
+    finished = open_run(settings)
+    task = finished.task
+    if isinstance(task, Sentiment):
+        predictions = task.predict(finished.model, texts)
+    else:
+        assert isinstance(task, LanguageTask)
+        predictions = [task.predict_next(finished.model, text, settings.top) for text in texts]
+    for prediction in predictions:
+        print(json.dumps(prediction, ensure_ascii=False))
+    return 0
+
+
+def _lines(file: str) -> list[str]:
+    """Lines of a file, or of standard input; empty ones are left out."""
+    text = decode_text(sys.stdin.buffer.read(), "standard input") if file == "-" else read_text(file)
+    lines = [line for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise DataError(f"{file} has no text; wanted one text a line")
+    return lines

@@ -1,0 +1,95 @@
+"""`rnnlab runs`: what lies under outputs/, one line a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+
+from rnnlab.errors import ConfigError
+from rnnlab.runs import RunSummary, list_runs, outputs_root
+
+_STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
+
+
+def main(argv: list[str]) -> int:
+    """List the runs.
+
+    Args:
+        argv: What follows the verb.
+
+    Raises:
+        ConfigError: `--status` names no status.
+    """
+    parser = argparse.ArgumentParser(prog="rnnlab runs", description="List the runs under outputs/, oldest first.")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--status", help=f"only these: {', '.join(_STYLES)}")
+    arguments = parser.parse_args(argv)
+    if arguments.status is not None and arguments.status not in (*_STYLES, "unknown"):
+        raise ConfigError(f"--status must be one of {', '.join(_STYLES)}, got '{arguments.status}'")
+    found = [run for run in list_runs() if arguments.status in (None, run.status)]
+    if arguments.json:
+        print(json.dumps([_row(run) for run in found], indent=2))
+    elif not found:
+        only = f" {arguments.status}" if arguments.status else ""
+        print(f"no{only} runs in {outputs_root()}; this makes one: rnnlab train task=sentiment model=lstm")
+    else:
+        _print_table(found)
+    return 0
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as people say it: 45s, 3m 20s, 2h 05m, 3d."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d"
+
+
+def score(run: RunSummary) -> str:
+    """Return a run's score with its tag: 'test/perplexity 82.31'."""
+    return f"{run.metric} {run.value:.4g}" if run.metric is not None and run.value is not None else ""
+
+
+def _row(run: RunSummary) -> dict[str, object]:
+    """Return one run as JSON-able data."""
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "task": run.task,
+        "model": run.model,
+        "status": run.status,
+        "metric": run.metric,
+        "value": run.value,
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "created": run.created.isoformat() if run.created else None,
+        "error": run.error,
+    }
+
+
+def _print_table(found: list[RunSummary]) -> None:
+    """Print the runs as a table as wide as the terminal; piped, as wide as it needs."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "task", "model", "score", "steps", "time", "status", "age"):
+        table.add_column(heading, justify="right" if heading in ("steps", "time", "age") else "left", overflow="fold")
+    now = datetime.now(UTC)
+    for run in found:
+        age = duration(max(0.0, (now - run.created).total_seconds())) if run.created else ""
+        steps = f"{run.steps:,}" if run.steps is not None else ""
+        status = Text(run.status, style=_STYLES.get(run.status, ""))
+        # Text, not str: a run's name may hold [brackets], which rich would read as markup.
+        cells = [Text(cell) for cell in (run.name, run.task, run.model, score(run), steps, duration(run.seconds))]
+        table.add_row(*cells, status, Text(age))
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)

@@ -1,0 +1,121 @@
+"""rnnlab train: settings -> corpus -> model -> run folder -> training -> test score."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rnnlab.commands._finished import check_corpus, saved_settings
+from rnnlab.commands._record import num_parameters, record_result, record_run
+from rnnlab.commands._tables import print_scores
+from rnnlab.compose import Request
+from rnnlab.config import TrainConfig
+from rnnlab.errors import ConfigError
+from rnnlab.hardware import choose_device, set_threads
+from rnnlab.models import Classifier, LanguageModel
+from rnnlab.runs import create_run, find_run, read_json, run_name
+from rnnlab.tasks import Task, build_task
+from rnnlab.training.logs import log_to
+from rnnlab.training.trainer import Trainer
+
+log = logging.getLogger("rnnlab")
+
+# What may change when a run goes on: how long and how fast, never what is learned.
+CHANGEABLE = ("device", "max_epochs", "max_minutes", "max_steps", "patience", "threads")
+
+
+def run(request: Request) -> int:
+    """Train a new run, or go on with one.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UserError: see `rnnlab.errors`; the run's result.json says the same.
+    """
+    config: TrainConfig = request.settings
+    log_to(None)
+    if config.resume is not None:
+        return _resume(request)
+    device = choose_device(config.trainer.device.value)
+    threads = set_threads(config.trainer.threads)
+    task = build_task(config.task, config.trainer, config.seed)
+    task.read_corpus()
+    torch.manual_seed(config.seed)
+    model = task.build_model(config.model).to(device)
+    assert isinstance(model, LanguageModel | Classifier)
+    backend = str(model.recurrent.backend_in_use())
+    parameters = num_parameters(model)
+    log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
+    log.info("device: %s, %d threads", device, threads)
+    if config.dry_run:
+        return _dry_run(task, model, device)
+    folder = create_run(config.name or f"{config.task.name}-{request.choices['model']}", exact=config.name is not None)
+    log_to(folder)
+    record_run(folder, request, task, backend=backend, device=device, threads=threads, parameters=parameters)
+    return _fit(folder, config, task, model, device)
+
+
+def _resume(request: Request) -> int:
+    """Go on from a run's newest checkpoint, with its own settings but for the few that may change."""
+    typed = [text.partition("=")[0] for text in request.overrides]
+    changes = [key.removeprefix("trainer.") for key in typed if key != "resume"]
+    if refused := [key for key in changes if key not in CHANGEABLE]:
+        raise ConfigError(
+            f"resume goes on with the run's own settings: {', '.join(refused)} cannot change, only trainer."
+            f"{', trainer.'.join(CHANGEABLE)}; start a new run for other settings"
+        )
+    folder = find_run(request.settings.resume)
+    config = saved_settings(folder)
+    for name in changes:
+        setattr(config.trainer, name, getattr(request.settings.trainer, name))
+    device = choose_device(config.trainer.device.value)
+    set_threads(config.trainer.threads)
+    task = build_task(config.task, config.trainer, config.seed)
+    task.restore(read_json(folder / "vocabulary.json"))
+    task.read_corpus()
+    check_corpus(folder, task)
+    log_to(folder)
+    model = task.build_model(config.model).to(device)
+    return _fit(folder, config, task, model, device, resume=True)
+
+
+def _fit(
+    folder: Path, config: TrainConfig, task: Task, model: nn.Module, device: torch.device, *, resume: bool = False
+) -> int:
+    """Train and score the test split; result.json tells how the run stands, whatever happens."""
+    trainer = Trainer(task, model, config, folder, device, report=partial(record_result, folder, "running"))
+    try:
+        if resume:
+            trainer.resume()
+        record_result(folder, "running", trainer.facts())
+        trainer.fit()
+    except BaseException as error:
+        record_result(folder, "failed", trainer.facts(), error)
+        raise
+    record_result(folder, "done", trainer.facts())
+    print_scores(run_name(folder), trainer.facts())
+    example = "predict run={} text='not bad at all'" if task.name == "sentiment" else "generate run={}"
+    print(f"look: rnnlab board   use: rnnlab {example.format(run_name(folder))}")
+    print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
+    return 0
+
+
+def _dry_run(task: Task, model: nn.Module, device: torch.device) -> int:
+    """Run one window forward and backward, write nothing."""
+    window = task.train_windows(0)[0]
+    count = window.num_targets
+    window = window.to(device)
+    began = time.perf_counter()
+    outputs, _ = model(window.inputs, None, window.lengths)
+    loss = task.nats(outputs, window) / count
+    loss.backward()
+    milliseconds = 1e3 * (time.perf_counter() - began)
+    shape = tuple(window.inputs.shape)
+    log.info("dry run: first window (T, B) = %s, loss %.4f nats, %.0f ms", shape, float(loss), milliseconds)
+    return 0

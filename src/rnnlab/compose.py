@@ -1,0 +1,325 @@
+"""From a command line to checked settings: Hydra composes, rnnlab checks and words the errors.
+
+`rnnlab train model=lstm` becomes a `Request`; `--cfg`, `--info` and `--hydra-help` are handed to Hydra itself once the
+settings are known to be right. No torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from rnnlab import overrides
+from rnnlab.checks import problems
+from rnnlab.choices import configs_folder, did_you_mean
+from rnnlab.config import COMMANDS, FREE_TEXT, SCHEMAS, TrainerConfig
+from rnnlab.errors import ConfigError
+from rnnlab.explain import explain
+from rnnlab.guard import check_files, check_tree
+from rnnlab.menu import read_menu
+from rnnlab.schema import Setting, plain, settings
+
+VERSION_BASE = "1.3"
+_COMPOSING = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one command was asked to do.
+
+    Attributes:
+        command: The verb: train, evaluate, predict, generate.
+        settings: Its settings, checked: a `TrainConfig`, `EvaluateConfig`, ...
+        config: The same as plain JSON-able data, Enums as strings.
+        overrides: `key=value` as typed.
+        choices: The chosen file of each group: {"model": "lstm", "task": "sentiment", ...}.
+    """
+
+    command: str
+    settings: Any
+    config: dict[str, Any]
+    overrides: list[str]
+    choices: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A command line taken apart.
+
+    Attributes:
+        command: The verb.
+        typed: Every `key=value`, as typed.
+        texts: Those that go through Hydra's grammar.
+        free: The free-text settings among them (`rnnlab.config.FREE_TEXT`), as they stand.
+        flags: The rest: cfg, info, multirun, config_dir, ...
+    """
+
+    command: str
+    typed: list[str]
+    texts: list[str]
+    free: dict[str, str]
+    flags: argparse.Namespace
+
+    @property
+    def config_dir(self) -> Path | None:
+        """The user's own configs."""
+        return Path(self.flags.config_dir).absolute() if self.flags.config_dir else None
+
+
+def read_arguments(command: str, argv: list[str]) -> Arguments:
+    """Take a command line apart with Hydra's own parser.
+
+    Raises:
+        ConfigError: An unknown option, or one that rnnlab does not have.
+    """
+    parser = get_args_parser()
+    options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+
+    def refuse(message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        raise ConfigError(f"unknown option {unknown[1]}" + did_you_mean(unknown[1], options) if unknown else message)
+
+    parser.error = refuse
+    flags = parser.parse_intermixed_args(argv)
+    for name, why in {
+        "experimental_rerun": "it loads a pickle, which can run any code; type the run's settings again",
+        "config_path": "rnnlab's own configs stay; add yours with --config-dir",
+        "config_name": f"the command is the name: rnnlab {command}",
+    }.items():
+        if getattr(flags, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is refused: {why}")
+    if flags.resolve and not flags.cfg:
+        raise ConfigError("--resolve goes with --cfg")
+    if flags.config_dir and not Path(flags.config_dir).is_dir():
+        raise ConfigError(f"--config-dir: there is no folder {flags.config_dir}")
+    free_keys = FREE_TEXT & settings(COMMANDS[command]).keys()
+    free, texts = {}, []
+    for text in flags.overrides:
+        key, equals, value = text.partition("=")
+        if equals and key in free_keys:
+            free[key] = value
+        else:
+            texts.append(text)
+    return Arguments(command, list(flags.overrides), texts, free, flags)
+
+
+def compose_request(arguments: Arguments) -> Request:
+    """Compose, check and convert the settings of one run.
+
+    Raises:
+        ConfigError: Anything wrong with them; several mistakes are told at once, one line each.
+    """
+    job = compose(arguments)
+    picked = job.hydra.runtime.choices.items()
+    chosen = {str(group): str(name) for group, name in picked if "/" not in str(group) and name is not None}
+    with open_dict(job):
+        del job["hydra"]
+    for key in arguments.free:
+        job[key] = "given"  # put in below, as it stands: OmegaConf would read ${ and ??? in it
+    missing = sorted(OmegaConf.missing_keys(job))
+    if missing:
+        raise ConfigError(_missing(arguments.command, missing))
+    try:
+        result: Any = OmegaConf.to_object(job)
+    except _COMPOSING as error:
+        raise ConfigError(explain(error, settings_of(job))) from error
+    for key, value in arguments.free.items():
+        setattr(result, key, _free_value(settings(type(result))[key], value))
+    raise_together(problems(result))
+    return Request(arguments.command, result, plain(result), arguments.typed, chosen)
+
+
+def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
+    """Compose a configuration, Hydra's own node included.
+
+    Args:
+        arguments: The command line.
+        sweep: Whether `-m` was given; then only the groups' and keys' names and types are looked at here.
+
+    Raises:
+        ConfigError: Unknown keys or choices, wrong types, files that cannot be read or name code to run.
+    """
+    register()
+    menu = read_menu(arguments.command, arguments.config_dir)
+    parsed, found = overrides.parse(arguments.texts, menu, sweep=sweep)
+    chosen = [entry for entry in parsed if overrides.is_group(entry, menu)]
+    if arguments.config_dir is not None:
+        pairs = [(entry.key_or_group, str(name)) for entry in chosen for name in overrides.values(entry)]
+        check_files(arguments.config_dir, pairs)
+    try:
+        config = _compose(arguments, [str(entry.input_line) for entry in parsed])
+    except _COMPOSING as error:
+        # Something typed does not fit the schema, or a file does not: the groups alone tell which.
+        try:
+            config = _compose(arguments, [str(entry.input_line) for entry in chosen])
+        except _COMPOSING as file_error:
+            raise_together(found)
+            raise ConfigError(explain(file_error, menu.known)) from file_error
+        present = settings_of(config)
+        found += overrides.value_problems(parsed, present, menu)
+        raise ConfigError(_joined(found) if found else explain(error, present)) from error
+    raise_together(found + overrides.value_problems(parsed, settings_of(config), menu))
+    check_tree(config)
+    return config
+
+
+def check_sweep(arguments: Arguments) -> set[str]:
+    """Look at a sweep before its first job: each listed value once, with the first of the others.
+
+    Returns:
+        The keys that vary.
+
+    Raises:
+        ConfigError: Anything that no job could start with.
+    """
+    register()
+    menu = read_menu(arguments.command, arguments.config_dir)
+    parsed, found = overrides.parse(arguments.texts, menu, sweep=True)
+    raise_together(found)
+    own = [entry for entry in parsed if not entry.is_hydra_override()]
+    lists = {entry.key_or_group: overrides.value_texts(entry) for entry in own}
+    first = [f"{key}={texts[0]}" for key, texts in lists.items() if texts]
+    for key, texts in lists.items():
+        for text in texts[:1] if len(texts) < 2 else texts:
+            job = [f"{key}={text}" if one.startswith(f"{key}=") else one for one in first]
+            found += _job_problems(replace(arguments, texts=job))
+    raise_together(found)
+    return {entry.key_or_group for entry in own if entry.is_sweep_override()}
+
+
+def register() -> None:
+    """Put the schemas where the YAML files expect them: under hydra/, so that no help or completion shows them."""
+    store = ConfigStore.instance()
+    for name, schema in COMMANDS.items():
+        store.store(group="hydra/rnnlab", name=name, node=schema)
+    for group, schemas in SCHEMAS.items():
+        for name, schema in schemas.items():
+            store.store(group=f"hydra/rnnlab/{group}", name=name, node=schema)
+    store.store(group="hydra/rnnlab", name="trainer", node=TrainerConfig)
+
+
+@contextmanager
+def initialized(command: str, config_dir: Path | None) -> Iterator[None]:
+    """Set Hydra up with the shipped configs and, after them, the user's.
+
+    Args:
+        command: The verb.
+        config_dir: The folder of `--config-dir`.
+    """
+    with initialize_config_dir(str(configs_folder()), job_name=command, version_base=VERSION_BASE):
+        if config_dir is not None:
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            loader: Any = hydra.config_loader
+            search_path = loader.get_search_path()
+            anchor = SearchPathQuery(provider="schema")
+            search_path.prepend(provider="command-line", path=f"file://{config_dir}", anchor=anchor)
+            loader.repository.initialize_sources(search_path)
+        yield
+
+
+def settings_of(config: DictConfig) -> dict[str, Setting]:
+    """Return the settings of a composed configuration by dotted key, sections by the class they really have."""
+    top = OmegaConf.get_type(config)
+    found: dict[str, Setting] = {}
+    for key, setting in settings(top).items() if isinstance(top, type) else ():
+        found[key] = setting
+        if setting.is_section and not OmegaConf.is_missing(config, key):
+            section = OmegaConf.get_type(config, key)
+            found |= settings(section if isinstance(section, type) else setting.kind, f"{key}.")
+    return found
+
+
+def hand_to_hydra(arguments: Arguments) -> int:
+    """Let Hydra itself answer `--cfg`, `--info` and `--hydra-help`, after our own look at the settings.
+
+    Raises:
+        ConfigError: Anything wrong with the settings.
+    """
+    flags = arguments.flags
+    if not flags.hydra_help:
+        compose(arguments)
+    argv = [f"--{name}={value}" for name in ("cfg", "info", "package") if (value := getattr(flags, name)) is not None]
+    argv += [f"--{name.replace('_', '-')}" for name in ("resolve", "hydra_help") if getattr(flags, name)]
+    argv += [f"--config-dir={arguments.config_dir}"] if arguments.config_dir else []
+    quoted = [f"{key}={_quoted(value)}" for key, value in arguments.free.items()]
+    run_hydra(arguments.command, [*argv, *arguments.texts, *quoted], lambda config: None)
+    return 0
+
+
+def run_hydra(command: str, argv: list[str], task: Any, program: str | None = None) -> None:
+    """Run `hydra.main` of a command with another command line."""
+    import hydra
+
+    register()
+    kept = sys.argv
+    sys.argv = [program or f"rnnlab {command}", *argv]
+    try:
+        hydra.main(config_path=str(configs_folder()), config_name=command, version_base=VERSION_BASE)(task)()
+    finally:
+        sys.argv = kept
+
+
+def raise_together(found: list[str]) -> None:
+    """Raise all problems as one error, if there are any.
+
+    Raises:
+        ConfigError: One line for one problem, else a count and one line each.
+    """
+    if found:
+        raise ConfigError(_joined(found))
+
+
+def _compose(arguments: Arguments, texts: list[str]) -> DictConfig:
+    """Compose with Hydra, exactly these overrides."""
+    with initialized(arguments.command, arguments.config_dir):
+        return hydra_compose(arguments.command, overrides=texts, return_hydra_config=True)
+
+
+def _job_problems(arguments: Arguments) -> list[str]:
+    """Return what is wrong with one job of a sweep."""
+    try:
+        compose_request(arguments)
+    except ConfigError as error:
+        return [line.strip() for line in str(error).splitlines() if not line.endswith("settings are wrong:")]
+    return []
+
+
+def _missing(command: str, keys: list[str]) -> str:
+    """Say what must be given."""
+    if "run" in keys:
+        return f"{command} needs run=NAME; rnnlab runs lists them"
+    return f"{command} needs {', '.join(f'{key}=...' for key in keys)}"
+
+
+def _free_value(setting: Setting, value: str) -> str | None:
+    """Take a free text as it stands; null means none for names of files and runs, not in a text or prompt."""
+    return None if value == "null" and setting.optional and setting.key not in ("text", "prompt") else value
+
+
+def _quoted(value: str) -> str:
+    """Write a free text so that Hydra's grammar gives it back."""
+    return QuotedString(value.replace("${", "\\${"), Quote.double).with_quotes()
+
+
+def _joined(found: list[str]) -> str:
+    """Put several problems into one message."""
+    found = list(dict.fromkeys(found))
+    return found[0] if len(found) == 1 else "\n".join([f"{len(found)} settings are wrong:", *(f"  {one}" for one in found)])

@@ -1,0 +1,358 @@
+"""Every setting once: type, default, unit and range.
+
+The YAML files in configs/ choose and override; they cannot add a key. OmegaConf refuses unknown keys and wrong types
+while Hydra composes; `problems` finds what is out of range or contradicts itself, all at once. No torch here: `--help`,
+`--cfg job` and tab completion read this file only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, doc
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+# slots: without them `+model.hiden_size=512`, the hint of Hydra's own error message, would be accepted and dropped.
+_schema = dataclass(kw_only=True, slots=True)
+
+Count = Annotated[int, Ge(1), Le(1_000_000_000)]
+Share = Annotated[float, Ge(0), Lt(1)]
+Positive = Annotated[float, Gt(0), Le(1e6)]
+NotNegative = Annotated[float, Ge(0), Le(1e6)]
+
+
+class Cell(Enum):
+    rnn = "rnn"
+    lstm = "lstm"
+    gru = "gru"
+
+
+class Nonlinearity(Enum):
+    tanh = "tanh"
+    relu = "relu"
+
+
+class Embedding(Enum):
+    learned = "learned"
+    one_hot = "one_hot"
+
+
+class Pooling(Enum):
+    last = "last"
+    mean = "mean"
+    max = "max"
+    attention = "attention"
+
+
+class Initialisation(Enum):
+    default = "default"
+    identity = "identity"
+    orthogonal = "orthogonal"
+    uniform = "uniform"
+
+
+class Backend(Enum):
+    auto = "auto"
+    reference = "reference"
+    cpu = "cpu"
+    triton = "triton"
+    torch = "torch"
+
+
+class Truncate(Enum):
+    first = "first"
+    last = "last"
+
+
+class Averaging(Enum):
+    none = "none"
+    ema = "ema"
+    mean = "mean"
+
+
+class Precision(Enum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Device(Enum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Checkpoint(Enum):
+    best = "best"
+    last = "last"
+
+
+class Split(Enum):
+    train = "train"
+    valid = "valid"
+    test = "test"
+
+
+@_schema
+class TaskConfig:
+    name: str = MISSING
+    corpus: Annotated[str, MinLen(1), doc("a named corpus, or the path of your own file or folder")] = MISSING
+
+
+@_schema
+class NextWordConfig(TaskConfig):
+    min_count: Annotated[
+        int | None,
+        Ge(1),
+        Le(1_000_000_000),
+        doc("rarer training words become <unk>; null: 1 for corpora that bring their own <unk>, else 3"),
+    ] = None
+    max_vocab: Annotated[int | None, Ge(4), Le(10_000_000), doc("words kept, most frequent first; null: no limit")] = (
+        None
+    )
+
+
+@_schema
+class SentimentConfig(TaskConfig):
+    text_column: Annotated[str, MinLen(1), doc("column or JSON key of the text")] = "text"
+    label_column: Annotated[str, MinLen(1), doc("column or JSON key of the label")] = "label"
+    max_len: Annotated[int | None, Ge(1), Le(1_000_000), doc("tokens read of each text; null: all")] = 400
+    truncate: Annotated[Truncate, doc("which end of a longer text is read")] = Truncate.first
+    min_count: Annotated[int, Ge(1), Le(1_000_000_000), doc("rarer training words become <unk>")] = 2
+    max_vocab: Annotated[int | None, Ge(4), Le(10_000_000), doc("words kept, most frequent first; null: no limit")] = (
+        20_000
+    )
+
+
+@_schema
+class MusicConfig(TaskConfig):
+    max_len: Annotated[
+        int | None, Ge(8), Le(1_000_000), doc("longer tunes are left out of training, characters; null: none")
+    ] = 2000
+
+
+@_schema
+class ModelConfig:
+    cell: Annotated[Cell, doc("which recurrence")] = MISSING
+    hidden_size: Annotated[int, Ge(1), Le(65_536), doc("features of the hidden state")] = 200
+    num_layers: Annotated[int, Ge(1), Le(64), doc("recurrent layers in the stack")] = 1
+    bidirectional: Annotated[bool, doc("read in both directions (classifiers only)")] = False
+    embedding: Annotated[Embedding, doc("learned vectors, or one_hot: a 1 at the token's place")] = Embedding.learned
+    embedding_size: Annotated[int, Ge(1), Le(65_536), doc("features of a token's learned vector")] = 200
+    tie_weights: Annotated[
+        bool, doc("decoder shares the embedding matrix (language models; needs embedding_size=hidden_size)")
+    ] = False
+    dropout: Annotated[Share, doc("share of features zeroed: embeddings, between layers, before the head")] = 0.0
+    nonlinearity: Annotated[Nonlinearity, doc("of cell=rnn")] = Nonlinearity.tanh
+    initialisation: Annotated[
+        Initialisation,
+        doc("of the recurrent layers: torch.nn's default, identity (cell=rnn), orthogonal, uniform"),
+    ] = Initialisation.default
+    init_range: Annotated[
+        float | None,
+        Gt(0),
+        Le(10),
+        doc("with initialisation=uniform: every weight in +-this"),
+    ] = None
+    forget_gate_bias: Annotated[float | None, Ge(-100), Le(100), doc("start value (cell=lstm); null: torch.nn's")] = (
+        None
+    )
+    pooling: Annotated[Pooling, doc("how a classifier sums up the states of a text")] = Pooling.mean
+    backend: Annotated[Backend, doc("which engine runs the recurrence; auto chooses and logs it")] = Backend.auto
+
+
+@_schema
+class OptimizerConfig:
+    name: str = MISSING
+    lr: Annotated[Positive, doc("learning rate")] = MISSING
+    weight_decay: Annotated[NotNegative, doc("L2 penalty (adamw: decoupled)")] = 0.0
+
+
+@_schema
+class SGDConfig(OptimizerConfig):
+    momentum: Annotated[Share, doc("share of the last update kept")] = 0.0
+    nesterov: Annotated[bool, doc("Nesterov's momentum")] = False
+
+
+@_schema
+class AdamConfig(OptimizerConfig):
+    beta1: Annotated[Share, doc("decay of the gradient's mean")] = 0.9
+    beta2: Annotated[Share, doc("decay of the squared gradient's mean")] = 0.999
+    eps: Annotated[Positive, doc("added to the denominator")] = 1e-8
+
+
+@_schema
+class RMSpropConfig(OptimizerConfig):
+    alpha: Annotated[Share, doc("decay of the squared gradient's mean")] = 0.99
+    momentum: Annotated[Share, doc("share of the last update kept")] = 0.0
+    eps: Annotated[Positive, doc("added to the denominator")] = 1e-8
+
+
+@_schema
+class SchedulerConfig:
+    name: str = MISSING
+
+
+@_schema
+class StepConfig(SchedulerConfig):
+    gamma: Annotated[float, Gt(0), Le(1), doc("factor at each drop")] = 0.5
+    start_epoch: Annotated[int, Ge(0), Le(1_000_000), doc("full rate for this many epochs")] = 4
+    every_epochs: Annotated[Count, doc("epochs between drops after that")] = 1
+
+
+@_schema
+class PlateauConfig(SchedulerConfig):
+    gamma: Annotated[float, Gt(0), Lt(1), doc("factor at each drop")] = 0.25
+    patience: Annotated[int, Ge(0), Le(1_000_000), doc("evaluations without a better score before a drop")] = 0
+    min_lr: Annotated[NotNegative, doc("the rate never falls below")] = 0.0
+
+
+@_schema
+class CosineConfig(SchedulerConfig):
+    warmup_steps: Annotated[int, Ge(0), Le(1_000_000_000), doc("steps of linear warm-up")] = 100
+    final_share: Annotated[float, Ge(0), Le(1), doc("share of the rate left at the end")] = 0.05
+
+
+@_schema
+class TrainerConfig:
+    batch_size: Annotated[int, Ge(1), Le(1_000_000), doc("sequences side by side")] = 32
+    bptt_len: Annotated[
+        int | None,
+        Ge(1),
+        Le(1_000_000),
+        doc("steps a gradient reaches back; null: the whole sequence (classifiers)"),
+    ] = None
+    random_bptt: Annotated[bool, doc("draw each window's length around bptt_len (next_word)")] = False
+    accumulate: Annotated[int, Ge(1), Le(100_000), doc("windows whose gradients make one step")] = 1
+    clip_grad_norm: Annotated[float | None, Gt(0), Le(1e6), doc("largest global gradient norm; null: never clip")] = 1.0
+    clip_grad_value: Annotated[float | None, Gt(0), Le(1e6), doc("largest gradient entry; null: never clip")] = None
+    max_epochs: Annotated[int | None, Ge(1), Le(1_000_000), doc("passes over the training split")] = 10
+    max_steps: Annotated[int | None, Ge(1), Le(1_000_000_000), doc("optimizer updates")] = None
+    max_minutes: Annotated[float | None, Gt(0), Le(1e6), doc("minutes of training; resumes add up")] = None
+    patience: Annotated[
+        int | None, Ge(1), Le(1_000_000), doc("evaluations without a better score before stopping; null: never")
+    ] = None
+    eval_every_steps: Annotated[
+        int | None, Ge(1), Le(1_000_000_000), doc("steps between evaluations; null: at each epoch's end")
+    ] = None
+    eval_batch_size: Annotated[int, Ge(1), Le(1_000_000), doc("sequences scored side by side")] = 64
+    averaging: Annotated[Averaging, doc("weights used to score: as trained, moving average, or mean")] = Averaging.none
+    averaging_decay: Annotated[Share, doc("with averaging=ema: share of the old average kept each step")] = 0.999
+    averaging_start_epoch: Annotated[int, Ge(0), Le(1_000_000), doc("with averaging: first epoch averaged")] = 0
+    precision: Annotated[Precision, doc("of the matrix products; bf16 keeps weights in fp32")] = Precision.fp32
+    device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
+    threads: Annotated[int, Ge(0), Le(1024), doc("CPU threads; 0: as many as this process may use")] = 0
+    log_every_steps: Annotated[int, Ge(1), Le(1_000_000_000), doc("steps between TensorBoard points")] = 20
+    histograms: Annotated[bool, doc("weights, gradients and gate saturation at each evaluation")] = False
+    checkpoint_every_steps: Annotated[
+        int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")
+    ] = None
+    num_samples: Annotated[int, Ge(0), Le(64), doc("text samples logged at each evaluation")] = 2
+    sample_len: Annotated[int, Ge(1), Le(100_000), doc("tokens of a sample at most")] = 400
+
+
+@_schema
+class TrainConfig:
+    task: TaskConfig = MISSING
+    model: ModelConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    scheduler: SchedulerConfig = MISSING
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("of weights, data order, dropout and samples")] = 0
+    name: Annotated[str | None, MinLen(1), MaxLen(200), doc("the run's folder under outputs/")] = None
+    resume: Annotated[str | None, MinLen(1), doc("run to go on with, from its last checkpoint")] = None
+    dry_run: Annotated[bool, doc("build everything, run one window, write nothing")] = False
+
+
+@_schema
+class UseConfig:
+    """What every command shares that uses a finished run."""
+
+    run: Annotated[str, MinLen(1), doc("a run's name (rnnlab runs lists them) or folder")] = MISSING
+    checkpoint: Annotated[Checkpoint, doc("which of the run's checkpoints")] = Checkpoint.best
+    device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
+    threads: Annotated[int, Ge(0), Le(1024), doc("CPU threads; 0: as many as this process may use")] = 0
+    json: Annotated[bool, doc("print JSON instead of a table")] = False
+
+
+@_schema
+class EvaluateConfig(UseConfig):
+    split: Annotated[Split, doc("which part of the corpus")] = Split.test
+    batch_size: Annotated[int, Ge(1), Le(1_000_000), doc("sequences scored side by side")] = 64
+    tunes: Annotated[
+        int, Ge(0), Le(100_000), doc("task=music: also generate this many tunes, let an ABC reader try them")
+    ] = 0
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("of the generated tunes")] = 0
+
+
+@_schema
+class PredictConfig(UseConfig):
+    text: Annotated[str | None, doc("the text itself")] = None
+    file: Annotated[str | None, MinLen(1), doc("a file with one text a line; - reads standard input")] = None
+    top: Annotated[int, Ge(1), Le(1000), doc("language models: how many next tokens")] = 5
+
+
+@_schema
+class GenerateConfig(UseConfig):
+    prompt: Annotated[str, doc("how the text or tune begins")] = ""
+    length: Annotated[int, Ge(1), Le(1_000_000), doc("tokens at most")] = 500
+    temperature: Annotated[float, Ge(0), Le(100), doc("below 1 safer, above 1 wilder; 0: the likeliest token")] = 1.0
+    top_k: Annotated[int | None, Ge(1), Le(10_000_000), doc("choose among the k likeliest; null: all")] = None
+    top_p: Annotated[float | None, Gt(0), Le(1), doc("choose among the likeliest that hold this share; null: all")] = (
+        None
+    )
+    count: Annotated[int, Ge(1), Le(100_000), doc("how many")] = 1
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("same seed, same samples")] = 0
+    output: Annotated[str | None, MinLen(1), doc("file for tunes, .abc; null: among the run's samples/")] = None
+
+
+COMMANDS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "generate": GenerateConfig,
+}
+
+# group -> choice -> schema. A choice is a file configs/<group>/<choice>.yaml; several files may share a schema.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "task": {"next_word": NextWordConfig, "sentiment": SentimentConfig, "music": MusicConfig},
+    "model": {"base": ModelConfig},
+    "optimizer": {"sgd": SGDConfig, "adam": AdamConfig, "rmsprop": RMSpropConfig},
+    "scheduler": {"constant": SchedulerConfig, "step": StepConfig, "plateau": PlateauConfig, "cosine": CosineConfig},
+}
+
+# Values taken as they stand, not through Hydra's grammar: people write commas, quotes and colons in a text.
+FREE_TEXT = {"text", "prompt", "file", "output", "run", "resume"}
+
+
+def train_settings(content: dict[str, Any]) -> TrainConfig:
+    """Turn plain data, as run.json keeps it, back into settings.
+
+    The data is read as data: nothing is interpolated or looked up.
+
+    Raises:
+        ValueError: a section, key or value that the schema does not have.
+    """
+    chosen = {
+        "task": SCHEMAS["task"].get(str(content["task"]["name"])),
+        "model": ModelConfig,
+        "optimizer": SCHEMAS["optimizer"].get({"adamw": "adam"}.get(name := content["optimizer"]["name"], name)),
+        "scheduler": SCHEMAS["scheduler"].get(str(content["scheduler"]["name"])),
+        "trainer": TrainerConfig,
+    }
+    if unknown := [section for section, schema in chosen.items() if schema is None]:
+        raise ValueError(f"{unknown[0]} {content[unknown[0]]['name']!r} is unknown to this rnnlab")
+    try:
+        config = OmegaConf.structured(TrainConfig)
+        for section, schema in chosen.items():
+            config[section] = OmegaConf.structured(schema)
+        # The flag keeps "${...}" in a stored text what it is.
+        merged = OmegaConf.merge(config, content)
+        settings = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    assert isinstance(settings, TrainConfig)
+    return settings

@@ -1,0 +1,133 @@
+"""Reading rows of (text, label) from .csv, .tsv and .jsonl files, strictly: every error names the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rnnlab.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+_FIELD_LIMIT = 2**31 - 1
+
+
+def read_rows(
+    text: str, path: Path, *, text_column: str, label_column: str, only: Mapping[str, str] | None = None
+) -> tuple[list[str], list[str]]:
+    r"""Read the text and the label of every row.
+
+    Labels lose white space at both ends, so that 1, "1" and " 1" are one label.
+
+    Args:
+        text: the file's content, with line ends "\n".
+        path: the file's path; its suffix says how to read it.
+        text_column: name of the column with the text.
+        label_column: name of the column with the label.
+        only: keep rows that have these values in these columns; None: all.
+
+    Returns:
+        Texts and labels, in the order of the file.
+
+    Raises:
+        DataError: the file's name ends in something else, a column is missing or there twice, a
+            quote is not closed, a row has too many or too few fields, a text or label is empty, or there is no row.
+    """
+    columns = [text_column, label_column, *(only or {})]
+    match path.suffix.lower():
+        case ".csv":
+            rows = list(_delimited_rows(text, path, columns, ","))
+        case ".tsv":
+            rows = list(_delimited_rows(text, path, columns, "\t"))
+        case ".jsonl":
+            rows = list(_json_rows(text, path, columns))
+        case suffix:
+            raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}, got {suffix!r}")
+    wanted = list((only or {}).values())
+    texts, labels = [], []
+    for line, (row_text, label, *rest) in rows:
+        if rest != wanted:
+            continue
+        if not row_text.strip():
+            raise DataError(f"{path}, line {line}: empty text in column {text_column!r}; remove the row")
+        if not label.strip():
+            raise DataError(f"{path}, line {line}: empty label in column {label_column!r}; remove the row")
+        texts.append(row_text)
+        labels.append(label.strip())
+    if not texts:
+        raise DataError(f"{path} has no row of data")
+    return texts, labels
+
+
+def _delimited_rows(text: str, path: Path, columns: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The chosen columns of each row, with the line it starts in."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    with _field_limit(_FIELD_LIMIT):
+        try:
+            header = next(reader)
+            places = _places(header, path, columns)
+            while True:
+                line = reader.line_num + 1
+                row = next(reader, None)
+                if row is None:
+                    return
+                if not row:
+                    continue
+                if len(row) != len(header):
+                    raise DataError(
+                        f"{path}, line {line}: got {len(row)} fields, wanted {len(header)} as in the header; "
+                        "is a quote not closed, or a delimiter not quoted?"
+                    )
+                yield line, [row[place] for place in places]
+        except csv.Error as error:
+            reason = "a quote is not closed" if "unexpected end" in str(error) else f"not valid CSV, {error}"
+            raise DataError(f"{path}, row that starts in line {line}: {reason}") from None
+
+
+def _places(header: Sequence[str], path: Path, columns: Sequence[str]) -> list[int]:
+    for column in columns:
+        if header.count(column) > 1:
+            raise DataError(f"{path}: column {column!r} is there {header.count(column)} times, wanted once")
+        if column not in header:
+            raise _missing(path, 1, column, header)
+    return [header.index(column) for column in columns]
+
+
+def _json_rows(text: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    for line, row_text in enumerate(text.split("\n"), start=1):
+        if not row_text.strip():
+            continue
+        try:
+            row = json.loads(row_text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}, line {line}: not JSON, {error}") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {line}: wanted one JSON object a line, got {type(row).__name__}")
+        values = []
+        for column in columns:
+            if column not in row:
+                raise _missing(path, line, column, list(row))
+            if not isinstance(row[column], str | int):
+                kind = type(row[column]).__name__
+                raise DataError(f"{path}, line {line}: {column!r} must be a string or a whole number, got {kind}")
+            values.append(str(row[column]))
+        yield line, values
+
+
+def _missing(path: Path, line: int, column: str, there: Sequence[str]) -> DataError:
+    names = ", ".join(map(repr, there[:10])) + (", ..." if len(there) > 10 else "")
+    return DataError(f"{path}, line {line}: no column {column!r}; there are {names}")
+
+
+@contextmanager
+def _field_limit(limit: int) -> Iterator[None]:
+    """Let fields be as long as they are; the csv module keeps its limit for the whole process."""
+    before = csv.field_size_limit(limit)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -1,0 +1,156 @@
+"""Running text for language models, as tokens of a train, a valid and a test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnlab.data.corpora.locate import LoadedFile, load_files, resolve
+from rnnlab.data.corpora.splits import (
+    SPLITS,
+    TEST_SHARE,
+    VALID_SHARE,
+    check_counts,
+    content_hash,
+    split_files,
+)
+from rnnlab.data.corpora.table import Corpus, Kind
+from rnnlab.data.text import decode_text, list_files, read_text
+from rnnlab.data.tokens import EOS, lines_to_tokens
+from rnnlab.errors import DataError
+
+_SUFFIXES = (".txt", ".text", ".tokens", ".md")
+_MIN_TOKENS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextCorpus:
+    """A text in three splits.
+
+    Attributes:
+        name: the corpus's name, or the path it was read from.
+        tokenizer: name of the tokenizer that made the tokens (`rnnlab.data.tokens.tokenizer`); prompts need the same.
+        train: tokens, with `<eos>` after every line.
+        valid: as train.
+        test: as train.
+        notes: what a reader of results should know, one sentence each.
+    """
+
+    name: str
+    tokenizer: str
+    train: list[str]
+    valid: list[str]
+    test: list[str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all tokens and the splits, hexadecimal; changes when the data does."""
+        return content_hash([[self.tokenizer], self.train, self.valid, self.test])
+
+
+def load_text_corpus(
+    corpus: str,
+    *,
+    valid: str | Path | None = None,
+    test: str | Path | None = None,
+    tokenizer: str | None = None,
+) -> TextCorpus:
+    """Read running text and split it.
+
+    Splits: ptb and wikitext-2 have their own. sotu is split by year (year % 20 == 7 validates, 17 tests). A folder with
+    files named train, valid and test uses them; other folders are read in the order of the file names as one text.
+    What is missing is cut from the end of the text, a tenth each, at the line end nearest to it.
+
+    Tokens: ptb and wikitext-2 are split on white space, every line (also an empty one) ends in `<eos>`. Other texts
+    become lower-case words and punctuation marks, with `<eos>` after each line that is not blank.
+
+    Args:
+        corpus: a known name, or the path of a text file or of a folder of text files.
+        valid: a file to validate on, beside a text of one's own.
+        test: a file to test on, beside a text of one's own.
+        tokenizer: for a text of one's own: words (the default), or whitespace for text that comes tokenised.
+
+    Raises:
+        DataError: there is no such corpus or file, it is of another kind, it cannot be read, it is not what the table
+            says, or it has fewer than 10 tokens.
+        ValueError: valid, test or tokenizer is given for a named corpus, or there is no such tokenizer.
+    """
+    found = resolve(corpus, Kind.TEXT)
+    if isinstance(found, Corpus):
+        if valid is not None or test is not None or tokenizer is not None:
+            raise ValueError(f"corpus {corpus!r} has its own splits and tokens: valid, test, tokenizer must be None")
+        return _load_sotu(found) if found.name == "sotu" else _load_tokenised(found)
+    return _load_own(corpus, found, valid, test, tokenizer or "words")
+
+
+def _load_tokenised(corpus: Corpus) -> TextCorpus:
+    tokens = {}
+    for file in load_files(corpus):
+        split = next(split for split in SPLITS if split in file.name)
+        tokens[split] = lines_to_tokens(_text_of(file), "whitespace", keep_blank_lines=True)
+    check_counts(corpus, {split: len(tokens[split]) for split in SPLITS})
+    return TextCorpus(
+        name=corpus.name, tokenizer="whitespace", train=tokens["train"], valid=tokens["valid"], test=tokens["test"]
+    )
+
+
+def _load_sotu(corpus: Corpus) -> TextCorpus:
+    tokens: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for file in load_files(corpus):
+        year = int(file.name[:4])
+        split = {7: "valid", 17: "test"}.get(year % 20, "train")
+        tokens[split] += lines_to_tokens(_text_of(file), "words", keep_blank_lines=False)
+    check_counts(corpus, {split: len(tokens[split]) for split in SPLITS})
+    return TextCorpus(
+        name=corpus.name, tokenizer="words", train=tokens["train"], valid=tokens["valid"], test=tokens["test"]
+    )
+
+
+def _text_of(file: LoadedFile) -> str:
+    return decode_text(file.content, str(file.path), report=False)
+
+
+def _load_own(name: str, path: Path, valid: str | Path | None, test: str | Path | None, tokenizer: str) -> TextCorpus:
+    def tokens_of(file: str | Path) -> list[str]:
+        return lines_to_tokens(read_text(file), tokenizer, keep_blank_lines=tokenizer == "whitespace")
+
+    files = split_files(path, _SUFFIXES) if path.is_dir() else {}
+    if "train" in files:
+        train = tokens_of(files["train"])
+    elif path.is_dir():
+        train = [token for file in _text_files(path) for token in tokens_of(file)]
+        files = {}
+    else:
+        train = tokens_of(path)
+    valid, test = valid or files.get("valid"), test or files.get("test")
+    shares = [0.0 if given else share for given, share in ((valid, VALID_SHARE), (test, TEST_SHARE))]
+    train, valid_cut, test_cut = _cut(name, train, *shares)
+    return TextCorpus(
+        name=name,
+        tokenizer=tokenizer,
+        train=train,
+        valid=tokens_of(valid) if valid else valid_cut,
+        test=tokens_of(test) if test else test_cut,
+    )
+
+
+def _text_files(folder: Path) -> list[Path]:
+    files = list_files(folder, _SUFFIXES)
+    if not files:
+        raise DataError(f"{folder} has no text file, wanted names that end in {', '.join(_SUFFIXES)}")
+    return files
+
+
+def _cut(name: str, tokens: list[str], valid_share: float, test_share: float) -> tuple[list[str], list[str], list[str]]:
+    """Cut the last shares off, at the line ends nearest to them; inside a line when lines are too long for that."""
+    if len(tokens) < _MIN_TOKENS:
+        raise DataError(f"{name} is too short: got {len(tokens)} tokens, wanted at least {_MIN_TOKENS}")
+    wanted = [round(len(tokens) * (1 - valid_share - test_share)), round(len(tokens) * (1 - test_share))]
+    line_ends = [index + 1 for index, token in enumerate(tokens) if token == EOS]
+    first, second = (min(line_ends, key=lambda end: abs(end - place)) for place in wanted)
+    sizes = (first, second - first, len(tokens) - second)
+    shares = (1.0, valid_share, test_share)
+    if any(size == 0 for size, share in zip(sizes, shares, strict=True) if share > 0):
+        first, second = wanted
+    return tokens[:first], tokens[first:second], tokens[second:]

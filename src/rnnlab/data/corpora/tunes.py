@@ -1,0 +1,154 @@
+"""Tunes in ABC notation, cleaned, in a train, a valid and a test split."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnnlab.data.abc import clean_tune, header_field, normalised_title, split_tunes, tune_body, voice_count
+from rnnlab.data.corpora.locate import load_files, resolve
+from rnnlab.data.corpora.splits import (
+    SPLITS,
+    TEST_SHARE,
+    VALID_SHARE,
+    check_counts,
+    check_no_empty_split,
+    content_hash,
+    hash_split,
+    split_files,
+)
+from rnnlab.data.corpora.table import Corpus, Kind
+from rnnlab.data.text import decode_text, list_files, read_text
+from rnnlab.errors import DataError
+
+_SUFFIXES = (".abc",)
+# A tonic with an optional mode; or no key, the pipes, a clef alone. More may follow after a blank (K:D clef=bass).
+_KEY = re.compile(
+    r"(?:[A-G][#b♯♭]?\s*(?i:(?:maj|min|mix|dor|phr|lyd|loc|aeo|ion|exp)[a-z]*|m)?(?![A-Za-z])|none|H[Pp]|clef=|$)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneCorpus:
+    """Tunes in three splits, each as `rnnlab.data.abc.clean_tune` gives it.
+
+    Attributes:
+        name: the corpus's name, or the path it was read from.
+        train: tunes to learn from.
+        valid: tunes to choose by.
+        test: tunes to report on.
+        skipped: how many tunes were left out, by reason.
+    """
+
+    name: str
+    train: list[str]
+    valid: list[str]
+    test: list[str]
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results should know, one sentence each."""
+        return tuple(f"{count:,} tunes were left out: {reason}" for reason, count in self.skipped.items())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all tunes and the splits, hexadecimal; changes when the data does."""
+        return content_hash([self.train, self.valid, self.test])
+
+
+def load_tunes(corpus: str) -> TuneCorpus:
+    """Read tunes, clean them and split them.
+
+    Left out, and counted by reason: tunes without a key (`K:`) or with one that cannot be read, without a note, with
+    several voices, and copies of another tune: the same key, metre and music, white space aside.
+
+    Splits: a folder with .abc files named train, valid and test uses them. What is missing is split off by a hash of
+    the normalised title, a tenth each, so that settings of one tune stay together; a tune without a title goes by its
+    music. A tune that stands in test or valid as well is counted as a copy and kept there, not in train.
+
+    Args:
+        corpus: a known name, or the path of an .abc file or of a folder of them.
+
+    Raises:
+        DataError: there is no such corpus or file, it is of another kind, it cannot be read, it is not what the table
+            says, it has no tune that can be used, or a split is empty.
+    """
+    found = resolve(corpus, Kind.TUNES)
+    if isinstance(found, Corpus):
+        texts = (decode_text(file.content, str(file.path), report=False) for file in load_files(found))
+        result = _assemble(corpus, {"train": _tunes_of(texts)})
+        check_counts(found, {split: len(getattr(result, split)) for split in SPLITS})
+        return result
+    return _assemble(corpus, _read_own(found))
+
+
+def _read_own(path: Path) -> dict[str, list[str]]:
+    if not path.is_dir():
+        return {"train": _tunes_of([read_text(path)])}
+    files = split_files(path, _SUFFIXES)
+    if "train" in files:
+        return {split: _tunes_of([read_text(file)]) for split, file in files.items()}
+    found = list_files(path, _SUFFIXES, recursive=True)
+    if not found:
+        raise DataError(f"{path} has no .abc file")
+    return {"train": _tunes_of(read_text(file) for file in found)}
+
+
+def _tunes_of(texts: Iterable[str]) -> list[str]:
+    return [tune for text in texts for tune in split_tunes(text)]
+
+
+def _assemble(name: str, given: dict[str, list[str]]) -> TuneCorpus:
+    """Clean and check every tune, drop copies, and split off what is missing."""
+    if not any(given.values()):
+        raise DataError(f"{name} has no tune: no line starts with X:")
+    shares = {"valid": VALID_SHARE, "test": TEST_SHARE}
+    shares = {split: 0.0 if split in given else share for split, share in shares.items()}
+    parts: dict[str, list[str]] = {split: [] for split in SPLITS}
+    skipped: Counter[str] = Counter()
+    seen: set[str] = set()
+    # What is tested first: of two copies, that one is kept.
+    for origin in ("test", "valid", "train"):
+        for raw in given.get(origin, []):
+            tune = clean_tune(raw)
+            reason = _why_unusable(tune, seen)
+            if reason:
+                skipped[reason] += 1
+                continue
+            seen.add(_identity(tune))
+            split = origin
+            if origin == "train":
+                key = normalised_title(tune) or tune_body(tune)
+                split = hash_split(key, valid_share=shares["valid"], test_share=shares["test"])
+            parts[split].append(tune)
+    if not seen:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
+        raise DataError(f"{name} has no tune that can be used: {reasons}")
+    advice = "give more tunes, or a folder with files named train.abc, valid.abc and test.abc"
+    check_no_empty_split(name, {split: len(parts[split]) for split in SPLITS}, advice)
+    return TuneCorpus(name=name, skipped=dict(skipped), **parts)
+
+
+def _identity(tune: str) -> str:
+    """What copies of a tune share even under another title: key, metre and music, white space aside."""
+    music = "".join(tune_body(tune).split())
+    return f"{header_field(tune, 'K')}\n{header_field(tune, 'M')}\n{music}"
+
+
+def _why_unusable(tune: str, seen: set[str]) -> str | None:
+    key = header_field(tune, "K")
+    if key is None:
+        return "no key (K:)"
+    if not _KEY.match(key):
+        return "unreadable key (K:)"
+    if voice_count(tune) > 1:
+        return "several voices"
+    if not re.search("[A-Ga-g]", tune_body(tune)):
+        return "no note"
+    if _identity(tune) in seen:
+        return "a copy of another tune"
+    return None

@@ -1,0 +1,103 @@
+"""How text becomes tokens: one policy a kind of text, each stated in its docstring."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+EOS = "<eos>"
+
+# Letters and digits with inner apostrophes (don't); numbers with separators (1,000.50) before, so that they stay whole.
+_NUMBER = r"\d+(?:[.,]\d+)+"
+_WORD = r"[^\W_]+(?:'[^\W_]+)*"
+_REVIEW_TOKEN = re.compile(rf"{_NUMBER}|{_WORD}|[.,!?]")
+_TEXT_TOKEN = re.compile(rf"<(?:unk|eos)>|{_NUMBER}|{_WORD}|[^\s]")
+_LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_CLOSING = frozenset({".", ",", "!", "?", ";", ":", ")", "]", "%"})
+_OPENING = frozenset({"(", "[", "$"})
+
+
+def whitespace_tokens(text: str) -> list[str]:
+    """Split on white space and change nothing else: for text that comes tokenised, such as Penn Treebank."""
+    return text.split()
+
+
+def word_tokens(text: str) -> list[str]:
+    """Lower-cased words, numbers and single punctuation marks; nothing but white space is dropped.
+
+    "The State's 1,500 ships!" gives: the state's 1,500 ships !
+    Curly apostrophes become straight, so that both spellings of "don't" are one token; a typed `<unk>` or `<eos>`
+    stays whole.
+    """
+    return _TEXT_TOKEN.findall(_plain(text))
+
+
+def review_tokens(text: str) -> list[str]:
+    """Lower-cased words, numbers and . , ! ? marks; `<br />` and all other marks are dropped.
+
+    "It's <br />not bad!" gives: it's not bad !
+    """
+    return _REVIEW_TOKEN.findall(_plain(_LINE_BREAK_TAG.sub(" ", text)))
+
+
+def tokenizer(name: str) -> Callable[[str], list[str]]:
+    """The tokenizer with this name: whitespace, words or reviews.
+
+    Raises:
+        ValueError: there is no such tokenizer.
+    """
+    match name:
+        case "whitespace":
+            return whitespace_tokens
+        case "words":
+            return word_tokens
+        case "reviews":
+            return review_tokens
+    raise ValueError(f"tokenizer: expected one of whitespace, words, reviews, got {name!r}")
+
+
+def lines_to_tokens(text: str, name: str, *, keep_blank_lines: bool) -> list[str]:
+    r"""Tokenise line by line, with `<eos>` after every line; lines end at "\n" only.
+
+    Args:
+        text: the text; a last line without "\n" counts as a line.
+        name: the tokenizer, as in `tokenizer`.
+        keep_blank_lines: whether a line without tokens gives an `<eos>` of its own, as the published counts of
+            WikiText-2 have it; else such lines, the gaps between paragraphs, give nothing.
+
+    Raises:
+        ValueError: there is no such tokenizer.
+    """
+    split = tokenizer(name)
+    lines = text.removesuffix("\n").split("\n")
+    tokens: list[str] = []
+    for line in lines:
+        words = split(line)
+        if words or keep_blank_lines:
+            tokens += words
+            tokens.append(EOS)
+    return tokens
+
+
+def join_tokens(tokens: list[str]) -> str:
+    r"""Readable text from tokens: `<eos>` becomes a line end, and closing marks stand at the word before them.
+
+    Not an inverse: what tokenising dropped stays dropped.
+    """
+    parts: list[str] = []
+    glue = ""
+    for token in tokens:
+        if token == EOS:
+            parts.append("\n")
+            glue = ""
+            continue
+        parts.append(token if token in _CLOSING else glue + token)
+        glue = "" if token in _OPENING else " "
+    return "".join(parts)
+
+
+def _plain(text: str) -> str:
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).replace("’", "'")
+    return text.lower()

@@ -1,0 +1,226 @@
+"""Draw tokens from a language model, one step at a time, with the recurrent state carried along.
+
+Legend: T steps, B rows (samples side by side), V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# (inputs <int64>(T, B), state or None) -> (logits (T, B, V), state)
+StepFunction = Callable[[Tensor, Any], tuple[Tensor, Any]]
+
+
+def sample(
+    model: StepFunction,
+    prompt: Sequence[int],
+    *,
+    num_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    count: int = 1,
+    generator: torch.Generator | None = None,
+    stop_id: int | None = None,
+    forbidden_ids: Collection[int] = (),
+) -> list[list[int]]:
+    """Continue a prompt with `count` samples, side by side in one batch.
+
+    The model sees the prompt once; each token drawn is then one step with the state carried over. Nothing but
+    `generator` is used as a source of chance, so one seed gives one answer, whatever was drawn elsewhere. The model
+    runs in evaluation mode and without gradients, and is given back in the mode it came in.
+
+    Args:
+        model: a `torch.nn.Module` or function, `(inputs <int64>(T, B), state) -> (logits (T, B, V), state)`.
+        prompt: ids to start from, at least one.
+        num_tokens: how many tokens to draw at most, for each sample.
+        temperature: logits are divided by it: below 1 bolder towards the likely, above 1 wilder; 0 takes the likeliest
+            token always (and then no chance is used).
+        top_k: draw among the k likeliest tokens only; None: all.
+        top_p: draw among the smallest set of likeliest tokens that holds this probability, in (0, 1]; None: all.
+        count: samples, at least 1.
+        generator: source of chance, on any device; None: a fresh one, seeded from the system.
+        stop_id: a sample ends when it draws this id, which is not part of the answer; None: never.
+        forbidden_ids: ids that are never drawn, for example padding and `<unk>`.
+
+    Returns:
+        `count` lists of at most `num_tokens` ids; the prompt is not repeated in them.
+
+    Raises:
+        ValueError: an argument is out of its range, every token is forbidden, or the model's logits are nan.
+    """
+    steps = _draw(model, prompt, num_tokens, temperature, top_k, top_p, count, generator, stop_id, forbidden_ids)
+    samples: list[list[int]] = [[] for _ in range(count)]
+    finished = [False] * count
+    for tokens in steps:
+        for row, token in enumerate(tokens):
+            finished[row] = finished[row] or token == stop_id
+            if not finished[row]:
+                samples[row].append(token)
+    return samples
+
+
+def stream(
+    model: StepFunction,
+    prompt: Sequence[int],
+    *,
+    num_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+    stop_id: int | None = None,
+    forbidden_ids: Collection[int] = (),
+) -> Iterator[int]:
+    """Yield the tokens of one sample as they are drawn; the arguments and the tokens are those of `sample`.
+
+    Bad arguments raise at the call, not at the first token.
+
+    Yields:
+        Ids, at most `num_tokens`; the stop id is not yielded.
+    """
+    steps = _draw(model, prompt, num_tokens, temperature, top_k, top_p, 1, generator, stop_id, forbidden_ids)
+    return (tokens[0] for tokens in steps if tokens[0] != stop_id)
+
+
+def filter_logits(logits: Tensor, *, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+    """Set to minus infinity the logits of tokens that must not be drawn.
+
+    `top_k` is applied first; `top_p` then looks at the probabilities among what is left. A tie at the edge is broken by
+    token id, so that exactly k tokens stay, and never fewer than one.
+
+    Args:
+        logits: scores before softmax, already divided by the temperature, (..., V).
+        top_k: how many tokens stay, 1 to V; None: all.
+        top_p: the tokens that stay are the smallest set of likeliest ones that holds at least this probability, in
+            (0, 1]; None: all.
+
+    Returns:
+        The logits, minus infinity where filtered, (..., V).
+
+    Raises:
+        ValueError: top_k or top_p is out of range.
+
+    Source: Fan et al. 2018, section 5.4 (top-k); Holtzman et al. 2020, section 3.1 (nucleus, top-p).
+    """
+    vocab_size = logits.shape[-1]
+    if top_k is not None and not 1 <= top_k <= vocab_size:
+        raise ValueError(f"top_k must be from 1 to the vocabulary's {vocab_size} tokens, got {top_k}")
+    _check_top_p(top_p)
+    if top_k is None and top_p is None:
+        return logits
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+    dropped = torch.zeros_like(ordered, dtype=torch.bool)
+    if top_k is not None:
+        dropped[..., top_k:] = True
+    if top_p is not None and top_p < 1:
+        probabilities = ordered.masked_fill(dropped, -torch.inf).double().softmax(dim=-1)
+        # Drop a token if those before it hold enough already; before the first there is nothing, so it stays.
+        dropped[..., 1:] |= probabilities.cumsum(dim=-1)[..., :-1] >= top_p
+    return logits.masked_fill(dropped.gather(-1, order.argsort(dim=-1)), -torch.inf)
+
+
+def _draw(
+    model: StepFunction,
+    prompt: Sequence[int],
+    num_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    count: int,
+    generator: torch.Generator | None,
+    stop_id: int | None,
+    forbidden_ids: Collection[int],
+) -> Iterator[list[int]]:
+    """Check the arguments now; return an iterator over steps, each the tokens of all rows, until all rows stopped."""
+    if len(prompt) == 0:
+        raise ValueError("prompt must hold at least one token, got none; start from the end-of-text token")
+    if num_tokens < 0:
+        raise ValueError(f"num_tokens must be at least 0, got {num_tokens}")
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"temperature must be a finite number, at least 0, got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be at least 1, got {top_k}")
+    _check_top_p(top_p)
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if generator is None:
+        generator = torch.Generator()
+        generator.seed()
+    source = generator
+
+    def choose(logits: Tensor) -> Tensor:
+        logits = logits.float()
+        if logits.isnan().any():
+            raise ValueError("the model's logits are nan; its weights come from a diverged run")
+        if forbidden_ids:
+            logits = _forbid(logits, forbidden_ids)
+        if temperature == 0:
+            return logits.argmax(dim=-1)
+        # The largest logit goes to 0 first: dividing by a small temperature must not overflow to infinity.
+        logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+        probabilities = filter_logits(logits, top_k=top_k, top_p=top_p).softmax(dim=-1)
+        drawn = torch.multinomial(probabilities.to(source.device), num_samples=1, generator=source)
+        return drawn.squeeze(-1).to(logits.device)
+
+    def steps() -> Iterator[list[int]]:
+        inputs = torch.tensor(prompt, dtype=torch.int64, device=_device_of(model)).unsqueeze(1).repeat(1, count)
+        state: Any = None
+        stopped = [False] * count
+        for _ in range(num_tokens):
+            # Entered anew for each step: between two tokens of a stream the caller's own modes must hold.
+            with _evaluating(model):
+                logits, state = model(inputs, state)
+                tokens = choose(logits[-1])
+            inputs = tokens.unsqueeze(0)
+            row_tokens = tokens.tolist()
+            yield row_tokens
+            stopped = [was or token == stop_id for was, token in zip(stopped, row_tokens, strict=True)]
+            if all(stopped):
+                return
+
+    return steps()
+
+
+def _check_top_p(top_p: float | None) -> None:
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
+
+
+def _forbid(logits: Tensor, forbidden_ids: Collection[int]) -> Tensor:
+    """Set the logits of forbidden ids to minus infinity, (B, V)."""
+    vocab_size = logits.shape[-1]
+    outside = [token for token in forbidden_ids if not 0 <= token < vocab_size]
+    if outside:
+        raise ValueError(f"forbidden_ids must be from 0 to {vocab_size - 1}, got {outside[0]}")
+    if len(set(forbidden_ids)) == vocab_size:
+        raise ValueError(f"forbidden_ids holds all {vocab_size} tokens; at least one must be allowed")
+    columns = torch.tensor(sorted(forbidden_ids), dtype=torch.int64, device=logits.device)
+    return logits.index_fill(-1, columns, -torch.inf)
+
+
+def _device_of(model: StepFunction) -> torch.device:
+    """Return the device of a module's first parameter or buffer; the CPU for a plain function."""
+    if isinstance(model, torch.nn.Module):
+        for tensor in (*model.parameters(), *model.buffers()):
+            return tensor.device
+    return torch.device("cpu")
+
+
+@contextmanager
+def _evaluating(model: StepFunction) -> Iterator[None]:
+    """Run without gradients and in evaluation mode; give every submodule its own mode back."""
+    modes = [(module, module.training) for module in model.modules()] if isinstance(model, torch.nn.Module) else []
+    try:
+        if isinstance(model, torch.nn.Module):
+            model.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,60 @@
+"""Which device and how many threads a run uses; imports torch only inside functions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity, cut down to the control group's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_cores()
+    return max(1, cores if quota is None else min(cores, int(quota)))
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Find the device of a setting.
+
+    Args:
+        wanted: auto (cuda, else mps, else cpu), cpu, cuda or mps.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if present[name]))
+    if not present[wanted]:
+        here = ", ".join(name for name, there in present.items() if there)
+        raise ConfigError(f"device={wanted} is not available here, {here} is; rnnlab doctor says why")
+    return torch.device(wanted)
+
+
+def set_threads(wanted: int) -> int:
+    """Set torch's CPU threads; 0 is as many as this process may use.
+
+    Returns:
+        How many it is.
+    """
+    import torch
+
+    torch.set_num_threads(wanted or usable_cores())
+    return torch.get_num_threads()
+
+
+def _cgroup_cores() -> float | None:
+    """Cores of the control group's quota; None where there is no quota."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else int(quota) / int(period)

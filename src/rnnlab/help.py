@@ -1,0 +1,133 @@
+"""`rnnlab VERB --help`: choices from configs/, settings from the schema, so that help cannot fall behind. No Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from textwrap import wrap
+
+from rnnlab.menu import Menu, read_menu
+from rnnlab.schema import REQUIRED, Setting
+
+WIDTH = 80
+_NAME = 22  # columns of a setting's name, as long as checkpoint_every_steps
+_DEFAULT = 10
+
+_ABOUT = {
+    "train": "Train a model: choose a task, a model, an optimizer; set what should differ.",
+    "evaluate": "Score a finished run on a split of its corpus.",
+    "predict": "Show what a run makes of a text: its class, or the likeliest next tokens.",
+    "generate": "Let a language model write on from a prompt, or a music model write tunes.",
+}
+_EXAMPLES = {
+    "train": [
+        "rnnlab train task=sentiment model=lstm",
+        "rnnlab train task=next_word model=gru trainer.max_epochs=5 seed=1 name=gru-1",
+        "rnnlab train -m model=rnn,lstm,gru optimizer.lr=1e-3,3e-3",
+    ],
+    "evaluate": [
+        "rnnlab evaluate run=sentiment-lstm",
+        "rnnlab evaluate run=sentiment-lstm split=valid --json",
+        "rnnlab evaluate run=music-gru tunes=20 checkpoint=last",
+    ],
+    "predict": [
+        "rnnlab predict run=sentiment-lstm text='not bad, not bad at all'",
+        "rnnlab predict run=sentiment-lstm file=reviews.txt --json",
+        "echo 'the state of the' | rnnlab predict run=next_word-lstm -",
+    ],
+    "generate": [
+        "rnnlab generate run=music-lstm count=3 seed=7",
+        "rnnlab generate run=music-lstm prompt='K:Dmaj' output=tunes",
+        "rnnlab generate run=next_word-lstm prompt='my fellow' temperature=0.8",
+    ],
+}
+_OPTIONS = {
+    "-m": ("run every combination of values: seed=0,1,2 or 'seed=range(5)'", ("train",)),
+    "--dry-run": ("dry_run=true", ("train",)),
+    "--json": ("json=true", ("evaluate", "predict", "generate")),
+    "--cfg job": ("print the settings in force and do nothing", ()),
+    "--config-dir DIR": ("your own configs, in the same folders: DIR/model/mine.yaml", ("train",)),
+    "--debug": ("show the traceback of an error", ()),
+}
+
+
+def command_help(command: str, config_dir: Path | None = None) -> str:
+    """Return the help of a composed verb, at most 80 columns wide.
+
+    Args:
+        command: train, evaluate, predict or generate.
+        config_dir: The user's own configs, listed with ours.
+    """
+    menu = read_menu(command, config_dir)
+    chooses = "[GROUP=CHOICE ...] " if menu.groups else ""
+    lines = [f"usage: rnnlab {command} {chooses}[SETTING=VALUE ...]", "", *wrap(_ABOUT[command], WIDTH), "", "examples:"]
+    lines += [f"  {example}" for example in _EXAMPLES[command]]
+    if menu.groups:
+        lines += ["", "choices (* is taken when nothing is said):", *_choices(menu)]
+    lines += ["", "settings, with their defaults:", *_settings(menu)]
+    if menu.groups:
+        note = "A task or experiment brings some values of its own; add --cfg job to see those in force."
+        lines += ["", *wrap(note, WIDTH)]
+    lines += ["", "options:", *_options(command)]
+    return "\n".join(lines)
+
+
+def _choices(menu: Menu) -> Iterator[str]:
+    """Yield the groups with their choices."""
+    for group, files in menu.groups.items():
+        if len(files) < 2 and group in menu.defaults and menu.defaults[group] in files:
+            continue  # nothing to choose
+        yield f"  {group}="
+        for name, choice in files.items():
+            star = "*" if menu.defaults.get(group) == name else " "
+            yield from _hanging(f"  {star} {name:<12}", choice.description, 17)
+
+
+def _settings(menu: Menu) -> Iterator[str]:
+    """Yield the settings by section, those without a section first."""
+    section = ""
+    for key in sorted(menu.variants, key=lambda key: "." in key):  # stable: the schema's order otherwise
+        group, _, name = key.rpartition(".")
+        if group != section:
+            section = group
+            yield f"  {group}."
+        indent = "    " if group else "  "
+        for setting, bringers in menu.variants[key]:
+            notes = [setting.doc]
+            if setting.choices or setting.range:
+                notes.append(f"({', '.join(setting.choices) or setting.range})")
+            if bringers:
+                notes.append(f"[{group}={', '.join(bringers)}]")
+            head = f"{indent}{name:<{_NAME}} {_default(setting):<{_DEFAULT}}"
+            yield from _hanging(head, " ".join(notes), 5 + _NAME + _DEFAULT)
+
+
+def _default(setting: Setting) -> str:
+    """Write a default as it would be typed."""
+    value = setting.default
+    if value == REQUIRED:
+        # lr: each choice brings its own; run: the user must say.
+        return "by choice" if "." in setting.key else "needed"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Enum):
+        return str(value.value)
+    return str(value) if value != "" else "''"
+
+
+def _options(command: str) -> Iterator[str]:
+    """Yield the options a command has."""
+    for option, (line, commands) in _OPTIONS.items():
+        if not commands or command in commands:
+            yield from _hanging(f"  {option:<18}", line, 20)
+
+
+def _hanging(head: str, text: str, indent: int) -> Iterator[str]:
+    """Yield a name and its text beside it, wrapped under itself."""
+    lines = wrap(text, WIDTH - indent, break_on_hyphens=False) or [""]
+    yield f"{head:<{indent}}{lines[0]}".rstrip() if len(head) <= indent else head
+    for line in lines[1:] if len(head) <= indent else lines:
+        yield " " * indent + line

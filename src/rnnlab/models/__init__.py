@@ -1,0 +1,7 @@
+"""Models: embedding -> recurrent stack -> head."""
+
+from rnnlab.models.classifier import Classifier
+from rnnlab.models.language_model import LanguageModel
+from rnnlab.models.state import State, detach, reset
+
+__all__ = ["Classifier", "LanguageModel", "State", "detach", "reset"]

@@ -1,0 +1,134 @@
+"""Classifier: read a whole sequence, give its class. embedding -> recurrent stack -> pooling -> head.
+
+Shapes: T steps, B rows, D hidden_size times directions, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.models.layers import build_embedding, build_recurrent
+from rnnlab.models.state import State
+
+POOLINGS = ("last", "mean", "max", "attention")
+
+
+class Classifier(nn.Module):
+    """Class scores of whole sequences; nothing past a row's length can reach them.
+
+    last       the state at the end of reading (both ends when bidirectional)
+    mean, max  over the valid steps, feature by feature
+    attention  sum_t a_t h_t with a = softmax over valid steps of v . tanh(W h_t + b) (Bahdanau et al. 2015's additive
+               score with a learned query, as in Yang et al. 2016)
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_classes: int,
+        *,
+        cell: str = "lstm",
+        hidden_size: int = 200,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        embedding: str = "learned",
+        embedding_size: int = 200,
+        dropout: float = 0.0,
+        nonlinearity: str = "tanh",
+        initialisation: str = "default",
+        init_range: float | None = None,
+        forget_gate_bias: float | None = None,
+        pooling: str = "mean",
+        backend: str = "auto",
+    ) -> None:
+        """Build the model; weights are drawn from torch's global generator.
+
+        Args:
+            vocab_size: number of token ids.
+            num_classes: number of classes.
+            cell: "rnn", "lstm" or "gru".
+            hidden_size: features of h in each direction.
+            num_layers: recurrent layers.
+            bidirectional: read from both ends.
+            embedding: "learned" or "one_hot".
+            embedding_size: features of a learned token vector.
+            dropout: share zeroed in embeddings, between layers and before the head.
+            nonlinearity: "tanh" or "relu", of cell "rnn".
+            initialisation: "default", "identity", "orthogonal" or "uniform" (then of every weight of the model).
+            init_range: with "uniform", weights are drawn from +-init_range.
+            forget_gate_bias: start value, of cell "lstm".
+            pooling: "last", "mean", "max" or "attention".
+            backend: engine of the recurrence.
+
+        Raises:
+            ValueError: an unknown pooling, or fewer than two classes.
+        """
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.pooling = pooling
+        self.embedding = build_embedding(embedding, vocab_size, embedding_size)
+        self.recurrent = build_recurrent(
+            cell,
+            self.embedding.embedding_dim,
+            hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            nonlinearity=nonlinearity,
+            initialisation=initialisation,
+            init_range=init_range,
+            forget_gate_bias=forget_gate_bias,
+            backend=backend,
+        )
+        features = hidden_size * (2 if bidirectional else 1)
+        self.dropout = nn.Dropout(dropout)
+        if pooling == "attention":
+            self.attention = nn.Sequential(nn.Linear(features, features), nn.Tanh(), nn.Linear(features, 1, bias=False))
+        self.head = nn.Linear(features, num_classes)
+        if initialisation == "uniform" and init_range is not None:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -init_range, init_range)
+
+    def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """Score the classes of each row.
+
+        Args:
+            inputs: <int64>(T, B) token ids, padded on the right.
+            state: state before the first step; None is all zero.
+            lengths: <int64>(B,) valid steps of each row, at least 1; None is T for all.
+
+        Returns:
+            logits (B, C), and the state after each row's last valid step.
+        """
+        x = self.embedding(inputs)
+        if isinstance(self.embedding, nn.Embedding):  # a one-hot vector without its 1 is no token at all
+            x = self.dropout(x)
+        h, state = self.recurrent(x, state, lengths=lengths)
+        pooled = self._final(state) if self.pooling == "last" else self._pool(h, lengths)
+        return self.head(self.dropout(pooled)), state
+
+    def _final(self, state: State) -> Tensor:
+        """Return the top layer's last h of each direction, (B, D)."""
+        h_n = state[0] if isinstance(state, tuple) else state
+        assert h_n is not None
+        return torch.cat([h_n[-2], h_n[-1]], dim=-1) if self.recurrent.bidirectional else h_n[-1]
+
+    def _pool(self, h: Tensor, lengths: Tensor | None) -> Tensor:
+        """Sum up the valid steps of h (T, B, D) as (B, D)."""
+        num_steps, num_rows, _ = h.shape
+        if lengths is None:
+            lengths = torch.full((num_rows,), num_steps, device=h.device)
+        valid = torch.arange(num_steps, device=h.device)[:, None] < lengths.to(h.device)  # (T, B)
+        valid = valid[..., None]
+        match self.pooling:
+            case "mean":
+                return h.masked_fill(~valid, 0.0).sum(0) / lengths.to(h)[:, None]
+            case "max":
+                return h.masked_fill(~valid, float("-inf")).amax(0)
+            case _:
+                scores = self.attention(h).masked_fill(~valid, float("-inf"))  # (T, B, 1)
+                return (scores.softmax(0) * h.masked_fill(~valid, 0.0)).sum(0)

@@ -1,0 +1,113 @@
+"""Language model: predict each next token. embedding -> recurrent stack -> decoder.
+
+Shapes: T steps, B columns, E embedding_size, H hidden_size, V vocab_size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rnnlab.models.layers import build_embedding, build_recurrent
+from rnnlab.models.state import State
+
+
+class LanguageModel(nn.Module):
+    """Next-token scores for every step, with the state carried by the caller.
+
+        x_t      = dropout(embedding(token_t))
+        h_t, s_t = recurrent(x_t, s_{t-1})
+        logits_t = W_out dropout(h_t) + b_out            W_out = embedding matrix when tied
+
+    Dropout falls where Zaremba, Sutskever & Vinyals 2014 put it: on non-recurrent connections only. Tied weights:
+    Press & Wolf 2017, Inan et al. 2017.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        *,
+        cell: str = "lstm",
+        hidden_size: int = 200,
+        num_layers: int = 1,
+        embedding: str = "learned",
+        embedding_size: int = 200,
+        tie_weights: bool = False,
+        dropout: float = 0.0,
+        nonlinearity: str = "tanh",
+        initialisation: str = "default",
+        init_range: float | None = None,
+        forget_gate_bias: float | None = None,
+        backend: str = "auto",
+    ) -> None:
+        """Build the model; weights are drawn from torch's global generator.
+
+        Args:
+            vocab_size: number of token ids.
+            cell: "rnn", "lstm" or "gru".
+            hidden_size: features of h.
+            num_layers: recurrent layers.
+            embedding: "learned" or "one_hot".
+            embedding_size: features of a learned token vector.
+            tie_weights: the decoder shares the embedding matrix.
+            dropout: share zeroed in embeddings, between layers and before the decoder.
+            nonlinearity: "tanh" or "relu", of cell "rnn".
+            initialisation: "default", "identity", "orthogonal" or "uniform" (then of every weight of the model).
+            init_range: with "uniform", weights are drawn from +-init_range.
+            forget_gate_bias: start value, of cell "lstm".
+            backend: engine of the recurrence.
+
+        Raises:
+            ValueError: tied weights with one-hot vectors or with embedding_size other than hidden_size.
+        """
+        super().__init__()
+        if tie_weights and (embedding == "one_hot" or embedding_size != hidden_size):
+            raise ValueError(
+                "tie_weights needs a learned embedding with embedding_size equal to hidden_size, "
+                f"got embedding {embedding!r} of {embedding_size} and hidden_size {hidden_size}"
+            )
+        self.embedding = build_embedding(embedding, vocab_size, embedding_size)
+        self.recurrent = build_recurrent(
+            cell,
+            self.embedding.embedding_dim,
+            hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            nonlinearity=nonlinearity,
+            initialisation=initialisation,
+            init_range=init_range,
+            forget_gate_bias=forget_gate_bias,
+            backend=backend,
+        )
+        self.dropout = nn.Dropout(dropout)
+        # A tied decoder has no matrix of its own, so that a saved model holds each number once.
+        self.decoder_weight = None if tie_weights else nn.Parameter(torch.empty(vocab_size, hidden_size))
+        self.decoder_bias = nn.Parameter(torch.zeros(vocab_size))
+        if self.decoder_weight is not None:
+            nn.init.uniform_(self.decoder_weight, -0.1, 0.1)
+        if initialisation == "uniform" and init_range is not None:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -init_range, init_range)
+
+    def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """Score every next token.
+
+        Args:
+            inputs: <int64>(T, B) token ids.
+            state: state before the first step; None is all zero.
+            lengths: <int64>(B,) valid steps of each row; None is T for all.
+
+        Returns:
+            logits (T, B, V), and the state after each row's last valid step.
+        """
+        x = self.embedding(inputs)
+        if isinstance(self.embedding, nn.Embedding):  # a one-hot vector without its 1 is no token at all
+            x = self.dropout(x)
+        h, state = self.recurrent(x, state, lengths=lengths)
+        return self.decode(self.dropout(h)), state
+
+    def decode(self, h: Tensor) -> Tensor:
+        """Turn hidden states (..., H) into logits (..., V)."""
+        weight = self.embedding.weight if self.decoder_weight is None else self.decoder_weight
+        return functional.linear(h, weight, self.decoder_bias)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,84 @@
+"""The two parts every model shares: tokens to vectors, and the recurrent stack."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rnnlab.cells import GRU, LSTM, RNN
+
+RecurrentStack = RNN | LSTM | GRU
+
+
+class OneHot(nn.Module):
+    """A 1 at the token's place, 0 elsewhere: <int64>(T, B) -> (T, B, vocab_size). Nothing to learn."""
+
+    def __init__(self, vocab_size: int) -> None:
+        """Keep the number of token ids; the vectors are made on the fly."""
+        super().__init__()
+        self.embedding_dim = vocab_size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the vectors, (T, B, vocab_size), float32."""
+        return functional.one_hot(inputs, self.embedding_dim).float()
+
+
+def build_embedding(kind: str, vocab_size: int, embedding_size: int) -> nn.Embedding | OneHot:
+    """Build the map from token ids to vectors.
+
+    Args:
+        kind: "learned" (a row of a trained matrix, started in +-0.1) or "one_hot".
+        vocab_size: number of token ids.
+        embedding_size: features of a learned vector; a one-hot vector has vocab_size.
+
+    Raises:
+        ValueError: another kind.
+    """
+    match kind:
+        case "learned":
+            embedding = nn.Embedding(vocab_size, embedding_size)
+            # torch's N(0, 1) makes tied logits of scale sqrt(H); +-0.1 starts near the uniform distribution.
+            nn.init.uniform_(embedding.weight, -0.1, 0.1)
+            return embedding
+        case "one_hot":
+            return OneHot(vocab_size)
+        case _:
+            raise ValueError(f"embedding must be learned or one_hot, got {kind!r}")
+
+
+def build_recurrent(
+    cell: str,
+    input_size: int,
+    hidden_size: int,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    nonlinearity: str = "tanh",
+    initialisation: str = "default",
+    init_range: float | None = None,
+    forget_gate_bias: float | None = None,
+    backend: str = "auto",
+) -> RecurrentStack:
+    """Build the recurrent stack of a model; see `rnnlab.cells` for the arguments.
+
+    Raises:
+        ValueError: an unknown cell, or an argument the cell refuses.
+    """
+    shared = {
+        "num_layers": num_layers,
+        "bidirectional": bidirectional,
+        "dropout": dropout if num_layers > 1 else 0.0,  # between layers: with one layer there is no between
+        "initialisation": initialisation,
+        "init_range": init_range,
+        "backend": backend,
+    }
+    match cell:
+        case "rnn":
+            return RNN(input_size, hidden_size, nonlinearity=nonlinearity, **shared)
+        case "lstm":
+            return LSTM(input_size, hidden_size, forget_gate_bias=forget_gate_bias, **shared)
+        case "gru":
+            return GRU(input_size, hidden_size, **shared)
+        case _:
+            raise ValueError(f"cell must be rnn, lstm or gru, got {cell!r}")

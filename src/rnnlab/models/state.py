@@ -1,0 +1,46 @@
+"""The carried state: what one call of a model hands the next. An argument and a result, never an attribute.
+
+Shapes: L layers times directions, B rows, H hidden_size. State is None, h (L, B, H), or (h, c) for an LSTM.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+State = Tensor | tuple[Tensor, Tensor] | None
+
+
+def detach(state: State) -> State:
+    """Cut the graph at a window's edge: values carry over, gradients do not.
+
+    Without it, backward would reach through every window since the start of the pass.
+    """
+    if state is None:
+        return None
+    if isinstance(state, tuple):
+        return state[0].detach(), state[1].detach()
+    return state.detach()
+
+
+def reset(state: State, starts: Tensor) -> State:
+    """Zero the state of the rows that begin a new sequence.
+
+    Args:
+        state: state after the window before.
+        starts: <bool>(B,), on the CPU, so that asking it costs no wait for the device.
+
+    Returns:
+        The state to begin with; None (all zero) if every row starts anew, whatever the batch size was before.
+    """
+    if state is None or bool(starts.all()):
+        return None
+    if not bool(starts.any()):
+        return state
+    if isinstance(state, tuple):
+        return _zero(state[0], starts), _zero(state[1], starts)
+    return _zero(state, starts)
+
+
+def _zero(h: Tensor, starts: Tensor) -> Tensor:
+    # masked_fill, not a product: nan in the old state of a row must not reach the new sequence.
+    return h.masked_fill(starts.to(h.device)[None, :, None], 0.0)

@@ -1,0 +1,173 @@
+"""All that the trainer knows of a task.
+
+A task has two lives. In training and evaluation it reads a corpus; in `predict` and `generate` it is restored from a
+run's vocabulary alone, so that a finished run can be used where its corpus is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnnlab.config import ModelConfig
+from rnnlab.data import Vocabulary
+from rnnlab.data.windows import Window, WindowSource
+from rnnlab.errors import CheckpointError
+from rnnlab.models import reset
+
+log = logging.getLogger("rnnlab")
+
+SPLITS = ("train", "valid", "test")
+FORMAT = 1
+
+
+class Scores(Protocol):
+    """Sums over a count, filled window by window."""
+
+    def add(self, outputs: Tensor, window: Window, nats: Tensor) -> None:
+        """Count one window: the model's outputs, and the summed loss that `Task.nats` gave for them."""
+        ...
+
+    def results(self) -> dict[str, float]:
+        """The scores by name, `loss` (nats per target) among them."""
+        ...
+
+    def details(self) -> dict[str, Any]:
+        """What is no single number, JSON-able: a confusion matrix."""
+        ...
+
+
+class Task(ABC):
+    """What is learned from which data, and how it is scored.
+
+    Attributes:
+        name: as in `task=`.
+        metric: the score that chooses the best checkpoint.
+        higher_is_better: whether a larger score is an improvement.
+        unit: what is counted in a second of training.
+        vocabulary: tokens and their ids; None before a corpus was read or a run restored.
+        corpus: facts for run.json: name, counts, SHA-256 of the encoded splits.
+    """
+
+    name: ClassVar[str]
+    metric: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+
+    def __init__(self) -> None:
+        """Start without corpus and vocabulary."""
+        self._vocabulary: Vocabulary | None = None
+        self.corpus: dict[str, Any] = {}
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Tokens and their ids."""
+        assert self._vocabulary is not None, "read_corpus or restore comes first"
+        return self._vocabulary
+
+    @abstractmethod
+    def read_corpus(self) -> None:
+        """Read and encode all splits; builds the vocabulary from the training split unless one was restored.
+
+        Raises:
+            DataError: the corpus is missing, malformed or too small.
+        """
+
+    @abstractmethod
+    def build_model(self, config: ModelConfig) -> nn.Module:
+        """Build a model for this vocabulary; weights are drawn from torch's global generator."""
+
+    @abstractmethod
+    def train_windows(self, epoch: int) -> WindowSource:
+        """The windows of one pass over the training split, a pure function of (seed, epoch)."""
+
+    @abstractmethod
+    def score_windows(self, split: str, batch_size: int) -> WindowSource:
+        """The windows of a split in a fixed order; every target stands in exactly one."""
+
+    @abstractmethod
+    def nats(self, outputs: Tensor, window: Window) -> Tensor:
+        """Summed cross-entropy of a window's targets, a scalar."""
+
+    @abstractmethod
+    def new_scores(self) -> Scores:
+        """Empty scores."""
+
+    @abstractmethod
+    def hits(self, outputs: Tensor, window: Window) -> int:
+        """Right predictions among a training window's targets; 0 for tasks whose measure does not ask."""
+
+    @abstractmethod
+    def measures(self, loss: float, hit_share: float) -> dict[str, float]:
+        """What TensorBoard shows beside the training loss, from nats per target and the share of right predictions."""
+
+    @abstractmethod
+    def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
+        """Texts that show what the model does; uses no global RNG."""
+
+    def dump(self) -> dict[str, Any]:
+        """What vocabulary.json holds: all that `restore` needs."""
+        return {"format": FORMAT, "task": self.name, "tokens": list(self.vocabulary.tokens)}
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Take the vocabulary of a finished run.
+
+        Raises:
+            CheckpointError: the content is not what `dump` gives, or is another task's.
+        """
+        if content.get("format") != FORMAT or content.get("task") != self.name:
+            raise CheckpointError(
+                f"vocabulary.json is of task {content.get('task')!r} and format {content.get('format')!r}; "
+                f"wanted {self.name!r} and {FORMAT}"
+            )
+        try:
+            self._vocabulary = Vocabulary(content["tokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"vocabulary.json is damaged: {error}") from error
+
+    def _describe(self, name: str, counts: dict[str, Any], encoded: Iterable[np.ndarray]) -> None:
+        """Fill `corpus`; its hash covers every id of every split, so that another text or split is another hash."""
+        digest = hashlib.sha256(self.vocabulary.sha256.encode())
+        for ids in encoded:
+            digest.update(len(ids).to_bytes(8, "little"))
+            digest.update(np.ascontiguousarray(ids, dtype="<i4").tobytes())
+        self.corpus = {"name": name, **counts, "sha256": digest.hexdigest()}
+
+
+@torch.no_grad()
+def score(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    *,
+    batch_size: int,
+    device: torch.device,
+    autocast: AbstractContextManager[Any] | None = None,
+) -> Scores:
+    """Score a model on a split: state carried, nothing dropped, sums over a count.
+
+    The model is left in the mode it came in; no random number is drawn.
+    """
+    windows = task.score_windows(split, batch_size)
+    scores = task.new_scores()
+    state = None
+    was_training = model.training
+    model.eval()
+    try:
+        for index in range(len(windows)):
+            window = windows[index]
+            state = reset(state, window.starts)
+            window = window.to(device)
+            with autocast or nullcontext():
+                outputs, state = model(window.inputs, state, window.lengths)
+            scores.add(outputs, window, task.nats(outputs, window))
+    finally:
+        model.train(was_training)
+    return scores

@@ -1,0 +1,167 @@
+"""What the two language-modelling tasks share: loss over valid steps, scores, samples."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rnnlab.config import ModelConfig
+from rnnlab.data.windows import Window
+from rnnlab.evaluation.scores import CrossEntropy
+from rnnlab.generation.sampling import sample
+from rnnlab.models import LanguageModel
+from rnnlab.tasks.base import Task
+
+NO_TARGET = -100
+
+
+class LanguageScores:
+    """Nats per token, and perplexity or bits per character."""
+
+    def __init__(self, measure: Literal["perplexity", "bits_per_char"]) -> None:
+        """Start empty."""
+        self._measure = measure
+        self._entropy = CrossEntropy()
+
+    def add(self, outputs: Tensor, window: Window, nats: Tensor) -> None:
+        """Count one window; its outputs were judged in `nats`."""
+        self._entropy.add_sum(nats, window.num_targets)
+
+    def results(self) -> dict[str, float]:
+        """`loss` in nats per token, and the measure."""
+        return {"loss": self._entropy.nats, self._measure: getattr(self._entropy, self._measure)}
+
+    def details(self) -> dict[str, Any]:
+        """How many predictions the scores sum over."""
+        return {"targets": self._entropy.count}
+
+
+class LanguageTask(Task):
+    """Predict each next token."""
+
+    metric: Literal["perplexity", "bits_per_char"]
+    higher_is_better = False
+
+    def build_model(self, config: ModelConfig) -> nn.Module:
+        """Build a language model for this vocabulary."""
+        return LanguageModel(
+            len(self.vocabulary),
+            cell=config.cell.value,
+            hidden_size=config.hidden_size,
+            num_layers=config.num_layers,
+            embedding=config.embedding.value,
+            embedding_size=config.embedding_size,
+            tie_weights=config.tie_weights,
+            dropout=config.dropout,
+            nonlinearity=config.nonlinearity.value,
+            initialisation=config.initialisation.value,
+            init_range=config.init_range,
+            forget_gate_bias=config.forget_gate_bias,
+            backend=config.backend.value,
+        )
+
+    def nats(self, outputs: Tensor, window: Window) -> Tensor:
+        """Summed cross-entropy of the valid targets; logits (T, B, V)."""
+        targets = window.targets
+        if window.lengths is not None:
+            steps = torch.arange(targets.shape[0], device=targets.device)
+            targets = targets.masked_fill(steps[:, None] >= window.lengths, NO_TARGET)
+        return functional.cross_entropy(
+            outputs.flatten(0, 1).float(), targets.flatten(), ignore_index=NO_TARGET, reduction="sum"
+        )
+
+    def new_scores(self) -> LanguageScores:
+        """Empty scores."""
+        return LanguageScores(self.metric)
+
+    def hits(self, outputs: Tensor, window: Window) -> int:
+        """Not asked for: perplexity and bits per character follow from the loss."""
+        return 0
+
+    def measures(self, loss: float, hit_share: float) -> dict[str, float]:
+        """Perplexity or bits per character."""
+        entropy = CrossEntropy()
+        entropy.add_sum(loss, 1)
+        return {self.metric: getattr(entropy, self.metric)}
+
+    def generate(
+        self,
+        model: nn.Module,
+        prompt: str,
+        *,
+        count: int,
+        length: int,
+        temperature: float,
+        top_k: int | None,
+        top_p: float | None,
+        seed: int,
+    ) -> list[str]:
+        """Continue a prompt; each text returned begins with it.
+
+        Raises:
+            DataError: the prompt holds a symbol the vocabulary does not have and cannot stand for.
+            ValueError: a number is out of range for this vocabulary.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        prompt_ids = self.encode_prompt(prompt)
+        continuations = sample(
+            model,
+            prompt_ids,
+            num_tokens=length,
+            temperature=temperature,
+            top_k=None if top_k is None else min(top_k, len(self.vocabulary)),
+            top_p=top_p,
+            count=count,
+            generator=generator,
+            stop_id=self.stop_id,
+            forbidden_ids=() if self.vocabulary.unk_id is None else (self.vocabulary.unk_id,),
+        )
+        return [self.decode(prompt_ids + ids) for ids in continuations]
+
+    @torch.no_grad()
+    def predict_next(self, model: nn.Module, text: str, top: int) -> dict[str, Any]:
+        """Say how a text is likely to go on.
+
+        Returns:
+            text, tokens read, and `next`: the `top` likeliest next tokens with their probabilities, largest first.
+
+        Raises:
+            DataError: as `generate`.
+        """
+        ids = self.encode_prompt(text)
+        device = next(model.parameters()).device
+        was_training = model.training
+        model.eval()
+        try:
+            logits, _ = model(torch.tensor(ids, device=device)[:, None])
+        finally:
+            model.train(was_training)
+        shares, tokens = logits[-1, 0].double().softmax(-1).topk(min(top, len(self.vocabulary)))
+        likely = zip(self.vocabulary.decode(tokens.tolist()), shares.tolist(), strict=True)
+        return {
+            "text": text,
+            "tokens": len(ids),
+            "next": [{"token": token, "probability": share} for token, share in likely],
+        }
+
+    def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
+        """Draw texts from scratch."""
+        return self.generate(
+            model, "", count=count, length=length, temperature=1.0, top_k=None, top_p=None, seed=seed
+        )
+
+    @property
+    def stop_id(self) -> int | None:
+        """The token that ends a text of its own; None: a text goes on for ever."""
+        return None
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Ids that a model is fed before the first draw: what stands before every text, then the prompt."""
+        raise NotImplementedError
+
+    def decode(self, ids: list[int]) -> str:
+        """Readable text."""
+        raise NotImplementedError

@@ -1,0 +1,110 @@
+"""task=music: characters of tunes in ABC notation, one tune a sequence.
+
+Score: bits per character of held-out tunes. Each tune is read from an all-zero state; the symbol that ends a tune is
+predicted and counted as one character, the one before its first character is only read. Tunes are divided by title, so
+that settings of one tune stand in one split.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnlab.config import MusicConfig, TrainerConfig
+from rnnlab.data import UNK, SequenceBatches, Vocabulary
+from rnnlab.data.corpora import load_tunes
+from rnnlab.errors import DataError
+from rnnlab.tasks.base import SPLITS, log
+from rnnlab.tasks.language import LanguageTask
+
+END = "<end>"  # stands before and after every tune
+SCORE_STEPS = 512
+
+
+class Music(LanguageTask):
+    """Predict each next character of a tune."""
+
+    name = "music"
+    metric = "bits_per_char"
+
+    def __init__(self, config: MusicConfig, trainer: TrainerConfig, seed: int) -> None:
+        """Keep the settings.
+
+        Args:
+            config: corpus.
+            trainer: batch size and window length.
+            seed: of the order of tunes.
+        """
+        super().__init__()
+        self._config = config
+        self._trainer = trainer
+        self._seed = seed
+        self._ids: dict[str, list[np.ndarray]] = {}
+        self._batches: SequenceBatches | None = None
+        self.training_tunes: list[str] = []
+
+    def read_corpus(self) -> None:
+        """Read the tunes, build the vocabulary of characters, encode the splits."""
+        corpus = load_tunes(self._config.corpus)
+        longest = self._config.max_len
+        kept = [tune for tune in corpus.train if longest is None or len(tune) <= longest]
+        if not kept:
+            raise DataError(f"no tune of {corpus.name} has at most task.max_len={longest} characters; raise it")
+        self.training_tunes = kept
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary.build("".join(kept), specials=(END, UNK))
+        for split in SPLITS:
+            tunes = kept if split == "train" else getattr(corpus, split)
+            self._ids[split] = [np.array(self._encode(tune), dtype=np.int32) for tune in tunes]
+        counts: dict[str, Any] = {f"{split}_tunes": len(self._ids[split]) for split in SPLITS}
+        counts |= {f"{split}_chars": sum(len(ids) - 1 for ids in self._ids[split]) for split in SPLITS}
+        counts |= {"vocab_size": len(self.vocabulary), "longer_left_out": len(corpus.train) - len(kept)}
+        self._describe(corpus.name, counts, (ids for split in SPLITS for ids in self._ids[split]))
+        log.info(
+            "corpus %s: %s tunes to train on (%s characters), %s valid, %s test; %s different characters",
+            corpus.name,
+            *(f"{counts[key]:,}" for key in ("train_tunes", "train_chars", "valid_tunes", "test_tunes", "vocab_size")),
+        )
+        for reason, count in corpus.skipped.items():
+            log.info("left out: %s tunes, %s", f"{count:,}", reason)
+        if len(kept) < len(corpus.train):
+            log.info("left out of training: %d tunes longer than task.max_len=%d", len(corpus.train) - len(kept), longest)
+
+    def train_windows(self, epoch: int) -> SequenceBatches:
+        """Batches of tunes of like length, each cut into windows."""
+        if self._batches is None:
+            self._batches = SequenceBatches(
+                self._ids["train"],
+                None,
+                self._trainer.batch_size,
+                bptt_len=self._trainer.bptt_len,
+                shuffle=True,
+                seed=self._seed,
+            )
+        return self._batches.at_epoch(epoch)
+
+    def score_windows(self, split: str, batch_size: int) -> SequenceBatches:
+        """Tunes in order of length, each from an all-zero state."""
+        return SequenceBatches(self._ids[split], None, batch_size, bptt_len=SCORE_STEPS)
+
+    @property
+    def stop_id(self) -> int:
+        """The symbol that ends a tune."""
+        return self.vocabulary.id_of(END)
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        r"""The symbol before a tune, then the prompt's characters; a typed "\n" is a line end."""
+        characters = prompt.replace("\\n", "\n")
+        unseen = sorted({c for c in characters if c not in self.vocabulary})
+        if unseen:
+            shown = " ".join(repr(c) for c in unseen[:5])
+            raise DataError(f"the prompt holds characters that no training tune has: {shown}; leave them out")
+        return self.vocabulary.encode([END, *characters])
+
+    def decode(self, ids: list[int]) -> str:
+        """The tune; the symbol before it is no part of it."""
+        return "".join(self.vocabulary.decode(ids[1:]))
+
+    def _encode(self, tune: str) -> list[int]:
+        return self.vocabulary.encode([END, *tune, END])

@@ -1,0 +1,105 @@
+"""task=next_word: a word-level language model over one long text, with the state carried from window to window.
+
+Score: perplexity of every token of the split, `<eos>` (one a line) and `<unk>` included, read as one stream from an
+all-zero state. An `<eos>` stands before the first token, so that this one is predicted too: 82,430 predictions for the
+82,430 tokens of Penn Treebank's test split.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnnlab.config import NextWordConfig, TrainerConfig
+from rnnlab.data import UNK, ColumnWindows, Vocabulary
+from rnnlab.data.corpora import load_text_corpus
+from rnnlab.data.tokens import EOS, join_tokens, tokenizer
+from rnnlab.errors import ConfigError
+from rnnlab.tasks.base import SPLITS, log
+from rnnlab.tasks.language import LanguageTask
+
+# Steps scored at a time: bounds the memory of T x V logits, and cannot change the score.
+SCORE_STEPS = 256
+
+
+class NextWord(LanguageTask):
+    """Predict each next word."""
+
+    name = "next_word"
+    metric = "perplexity"
+
+    def __init__(self, config: NextWordConfig, trainer: TrainerConfig, seed: int) -> None:
+        """Keep the settings.
+
+        Args:
+            config: corpus and vocabulary.
+            trainer: batch size and window length.
+            seed: of random window lengths.
+        """
+        super().__init__()
+        self._config = config
+        self._trainer = trainer
+        self._seed = seed
+        self._ids: dict[str, np.ndarray] = {}
+        self._windows: ColumnWindows | None = None
+        self._tokenizer = "words"
+
+    def read_corpus(self) -> None:
+        """Read the text, build the vocabulary, encode the splits."""
+        corpus = load_text_corpus(self._config.corpus)
+        self._tokenizer = corpus.tokenizer
+        tokens = {split: getattr(corpus, split) for split in SPLITS}
+        if self._vocabulary is None:
+            # Penn Treebank and WikiText-2 come with their own <unk>: every word they kept is a word.
+            min_count = self._config.min_count or (1 if UNK in tokens["train"] else 3)
+            self._vocabulary = Vocabulary.build(
+                tokens["train"], min_count=min_count, max_size=self._config.max_vocab, specials=(EOS, UNK)
+            )
+        for split in SPLITS:
+            self._ids[split] = np.array(self.vocabulary.encode([EOS, *tokens[split]]), dtype=np.int32)
+        for note in corpus.notes:
+            log.info("%s", note)
+        counts = {f"{split}_tokens": len(tokens[split]) for split in SPLITS}
+        self._describe(corpus.name, {**counts, "vocab_size": len(self.vocabulary)}, self._ids.values())
+        log.info(
+            "corpus %s: %s tokens to train on, %s valid, %s test; vocabulary %s; %.2f %% of test is %s",
+            corpus.name,
+            *(f"{count:,}" for count in counts.values()),
+            f"{len(self.vocabulary):,}",
+            100 * self.vocabulary.unknown_share(self._ids["test"].tolist()),
+            UNK,
+        )
+
+    def train_windows(self, epoch: int) -> ColumnWindows:
+        """Columns of the training text, cut into windows."""
+        if self._windows is None:
+            if self._trainer.bptt_len is None:
+                raise ConfigError("task=next_word needs trainer.bptt_len: its text has no end to read to")
+            self._windows = ColumnWindows(
+                self._ids["train"],
+                self._trainer.batch_size,
+                self._trainer.bptt_len,
+                random_lengths=self._trainer.random_bptt,
+                seed=self._seed,
+            )
+        return self._windows.at_epoch(epoch)
+
+    def score_windows(self, split: str, batch_size: int) -> ColumnWindows:
+        """One stream, whatever the batch size: more columns would each start with an empty memory."""
+        return ColumnWindows(self._ids[split], 1, SCORE_STEPS)
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """An `<eos>`, then the prompt's words."""
+        return self.vocabulary.encode([EOS, *tokenizer(self._tokenizer)(prompt)])
+
+    def decode(self, ids: list[int]) -> str:
+        """Readable text; the `<eos>` before it is no part of it."""
+        return join_tokens(self.vocabulary.decode(ids[1:]))
+
+    def dump(self) -> dict[str, object]:
+        """The vocabulary, and how a prompt becomes tokens."""
+        return {**super().dump(), "tokenizer": self._tokenizer}
+
+    def restore(self, content: dict[str, object]) -> None:
+        """Take vocabulary and tokenizer of a finished run."""
+        super().restore(content)
+        self._tokenizer = str(content.get("tokenizer", "words"))

@@ -1,0 +1,413 @@
+"""The training loop. Nothing here knows words, reviews or notes: a task gives windows, a loss and scores.
+
+One step: fetch the windows, forward, backward, clip (nan stops before any weight changes), update, log, and when it is
+due evaluate and save. Everything that a later step depends on is in `Counters`, the carried state or the generators, and
+all of it is in every checkpoint: a run that is stopped and resumed equals the uninterrupted one bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from rnnlab.config import Averaging, Precision, TrainConfig
+from rnnlab.data.windows import Window, WindowSource
+from rnnlab.errors import CheckpointError, DivergedError, StoppedError
+from rnnlab.models.state import State, detach, reset
+from rnnlab.schema import plain, walk
+from rnnlab.tasks.base import Scores, Task, score
+from rnnlab.training.checkpoint import load_model, load_training, save_checkpoint
+from rnnlab.training.logs import EventLog, Progress, log
+from rnnlab.training.optimizers import Schedule, build_optimizer
+from rnnlab.training.signals import StopSignals
+
+# Told the facts of result.json at each evaluation.
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Where a run stands; saved in every checkpoint.
+
+    Sums since the last TensorBoard point are here too, so that a resumed run logs the same numbers.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    index: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    evaluated_at: int = -1
+    best_score: float = math.nan
+    best_step: int = -1
+    without_gain: int = 0
+    sum_nats: float = 0.0
+    sum_hits: float = 0.0
+    sum_targets: int = 0
+    sum_clipped: int = 0
+    sum_steps: int = 0
+
+
+class Trainer:
+    """Trains one model on one task, in one run folder."""
+
+    def __init__(
+        self, task: Task, model: nn.Module, config: TrainConfig, run: Path, device: torch.device, report: Report
+    ) -> None:
+        """Put the parts together; nothing runs yet.
+
+        Args:
+            task: with its corpus read.
+            model: on `device`.
+            config: settings; the trainer reads optimizer, scheduler, trainer and seed.
+            run: the run's folder.
+            device: where the windows go.
+            report: told how the run stands at each evaluation.
+        """
+        self.task, self.model, self.run, self.device = task, model, run, device
+        self._config = config.trainer
+        self._seed = config.seed
+        self._hyperparameters = {setting.key: plain(value) for setting, value in walk(config)}
+        self._report = report
+        self.counters = Counters()
+        self.metrics: dict[str, float] = {}
+        self.details: dict[str, Any] = {}
+        self.optimizer = build_optimizer(model.parameters(), config.optimizer)
+        self.total_steps = self._count_steps()
+        self.schedule = Schedule(
+            self.optimizer,
+            config.scheduler,
+            total_steps=self.total_steps,
+            higher_is_better=task.higher_is_better,
+        )
+        self.averaged = self._build_average()
+        self._state: State = None
+        self._events: EventLog | None = None
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint of the run that verifies.
+
+        Raises:
+            CheckpointError: there is none, or it is of another model.
+        """
+        _, saved = load_training(self.run / "checkpoints")
+        try:
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(saved["averaged"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).replace("\n", " ")
+            raise CheckpointError(f"the checkpoint in {self.run} does not fit this model: {reason}") from error
+        self.schedule.load_state_dict(saved["schedule"])
+        self.counters = Counters(**saved["counters"])
+        self.metrics = saved["metrics"]
+        self._state = _to(saved["state"], self.device)
+        self._events = EventLog(self.run, saved["events"])
+        # Last: building models and optimizers may have drawn numbers.
+        torch.set_rng_state(saved["rng"]["cpu"])
+        for index, rng in enumerate(saved["rng"]["cuda"]):
+            torch.cuda.set_rng_state(rng, index)
+        log.info("resumed at step %d, epoch %d", self.counters.step, self.counters.epoch + 1)
+
+    def fit(self) -> None:
+        """Train until a limit, then score the test split with the best weights; `facts` has the scores.
+
+        Raises:
+            DivergedError: a loss or gradient was not finite; no weight has seen it.
+            StoppedError: a signal came; the state is saved.
+        """
+        if self._events is None:
+            self._events = EventLog(self.run)
+            self._events.hparams(self._hyperparameters, f"valid/{self.task.metric}")
+        progress = Progress(self.total_steps, self.counters.step)
+        try:
+            with StopSignals() as signals:
+                while (reason := self._reason_to_end()) is None:
+                    self._train_epoch(progress, signals)
+                if self.counters.evaluated_at != self.counters.step:
+                    self._evaluate()
+                    self._save()
+            progress.close()
+            log.info("%s; best %s at step %d", reason, self._shown_best(), self.counters.best_step)
+            self._finish()
+        finally:
+            progress.close()
+            self._events.close()
+
+    def _train_epoch(self, progress: Progress, signals: StopSignals) -> None:
+        """Train from the current window to the end of the pass, or to a limit."""
+        counters, config = self.counters, self._config
+        windows = self.task.train_windows(counters.epoch)
+        self.model.train()
+        while counters.index < len(windows) and self._reason_to_end() is None:
+            began = time.perf_counter()
+            group = [windows[i] for i in range(counters.index, min(counters.index + config.accumulate, len(windows)))]
+            values = self._step(group)
+            counters.index += len(group)
+            if counters.index == len(windows):
+                counters.epoch, counters.index = counters.epoch + 1, 0
+            counters.seconds += time.perf_counter() - began
+            if counters.step % config.log_every_steps == 0:
+                self._log_step(values)
+            progress.update(counters.step, counters.epoch, {"loss": values["loss"], "lr": self.schedule.lr})
+            due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
+            if due:
+                self._evaluate()
+            if due or (config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0):
+                self._save()
+            elif signals.received:
+                self._save()
+            if signals.received:
+                raise StoppedError(
+                    f"stopped by {signals.name} at step {counters.step}, state saved; go on with "
+                    f"rnnlab train resume={self.run.name}",
+                    signals.exit_code,
+                )
+            if counters.index == 0:
+                break
+
+    def _step(self, group: list[Window]) -> dict[str, float]:
+        """Make one optimizer update from the windows of a group; each target weighs the same.
+
+        Returns:
+            loss (nats per target), grad_norm (before clipping).
+        """
+        counters = self.counters
+        self.schedule.before_step(counters.step, counters.epoch)
+        self.optimizer.zero_grad(set_to_none=True)
+        num_targets = sum(window.num_targets for window in group)
+        nats = 0.0
+        for window in group:
+            # Values cross the edge between windows, gradients do not.
+            state = detach(reset(self._state, window.starts))
+            window = window.to(self.device)
+            with self._autocast():
+                outputs, self._state = self.model(window.inputs, state, window.lengths)
+            window_nats = self.task.nats(outputs, window)
+            (window_nats / num_targets).backward()
+            nats += float(window_nats.detach())
+            counters.sum_hits += self.task.hits(outputs.detach(), window)
+        self._state = detach(self._state)
+        grad_norm, clipped = self._clip()
+        self.optimizer.step()
+        counters.step += 1
+        if self.averaged is not None and counters.epoch >= self._config.averaging_start_epoch:
+            self.averaged.update_parameters(self.model)
+        counters.tokens += sum(window.num_tokens for window in group)
+        counters.sum_nats += nats
+        counters.sum_targets += num_targets
+        counters.sum_clipped += clipped
+        counters.sum_steps += 1
+        return {"loss": nats / num_targets, "grad_norm": grad_norm}
+
+    def _clip(self) -> tuple[float, bool]:
+        """Clip by norm, then by value.
+
+        Returns:
+            The global norm before clipping, and whether anything was clipped.
+
+        Raises:
+            DivergedError: the norm is not finite.
+        """
+        config = self._config
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        grad_norm = float(norm)
+        if not math.isfinite(grad_norm):
+            raise DivergedError(
+                f"gradient norm is {grad_norm} at step {self.counters.step}; nothing was updated. "
+                f"Try a lower optimizer.lr (now {self.schedule.lr:g}) or trainer.clip_grad_norm "
+                f"(now {config.clip_grad_norm})"
+            )
+        clipped = False
+        if config.clip_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, config.clip_grad_norm, norm)
+            clipped = grad_norm > config.clip_grad_norm
+        if config.clip_grad_value is not None:
+            largest = max(float(p.grad.abs().max()) for p in parameters if p.grad is not None)
+            nn.utils.clip_grad_value_(parameters, config.clip_grad_value)
+            clipped = clipped or largest > config.clip_grad_value
+        return grad_norm, clipped
+
+    def _evaluate(self) -> None:
+        """Score the validation split, log it, and remember whether it is the best so far."""
+        counters = self.counters
+        model = self.scored_model
+        results = self.score("valid").results()
+        self.metrics |= {f"valid/{name}": value for name, value in results.items()}
+        value = results[self.task.metric]
+        counters.evaluated_at = counters.step
+        better = value > counters.best_score if self.task.higher_is_better else value < counters.best_score
+        if math.isfinite(value) and (better or math.isnan(counters.best_score)):
+            counters.best_score, counters.best_step, counters.without_gain = value, counters.step, 0
+        else:
+            counters.without_gain += 1
+        self.schedule.after_evaluation(value)
+        assert self._events is not None
+        self._events.scalars({f"valid/{name}": value for name, value in results.items()}, counters.step)
+        config = self._config
+        for number, text in enumerate(
+            self.task.samples(model, config.num_samples, config.sample_len, self._seed) if config.num_samples else []
+        ):
+            self._events.text(f"samples/{number}", text, counters.step)
+        if config.histograms:
+            self._log_histograms()
+        shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
+        mark = "  (best)" if counters.best_step == counters.step else ""
+        log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
+        self._report(self.facts())
+
+    def _finish(self) -> None:
+        """Score the test split with the best weights."""
+        assert self._events is not None
+        self.scored_model.load_state_dict(load_model(self.run / "checkpoints", "best"))
+        scores = self.score("test")
+        results = {f"test/{name}": value for name, value in scores.results().items()}
+        self.metrics |= results
+        self.details = scores.details()
+        self._events.scalars(results, self.counters.step)
+
+    def score(self, split: str) -> Scores:
+        """Score the weights in use on a split."""
+        return score(
+            self.task,
+            self.scored_model,
+            split,
+            batch_size=self._config.eval_batch_size,
+            device=self.device,
+            autocast=self._autocast(),
+        )
+
+    @property
+    def scored_model(self) -> nn.Module:
+        """The averaged weights once there are some, else the trained ones."""
+        if self.averaged is not None and int(self.averaged.n_averaged) > 0:
+            return self.averaged.module
+        return self.model
+
+    def facts(self) -> dict[str, Any]:
+        """How the run stands: what result.json holds."""
+        counters = self.counters
+        return {
+            "metrics": dict(self.metrics),
+            "metric": f"valid/{self.task.metric}",
+            "best_step": counters.best_step,
+            "steps": counters.step,
+            "epochs": round(self._epochs_done(), 4),
+            "seconds": round(counters.seconds, 3),
+            "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
+            **self.details,
+        }
+
+    def _log_step(self, values: dict[str, float]) -> None:
+        """Write the means since the last TensorBoard point."""
+        counters = self.counters
+        loss = counters.sum_nats / counters.sum_targets
+        assert self._events is not None
+        self._events.scalars(
+            {
+                "train/loss": loss,
+                **{f"train/{k}": v for k, v in self.task.measures(loss, counters.sum_hits / counters.sum_targets).items()},
+                "optim/grad_norm": values["grad_norm"],
+                "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
+                "optim/lr": self.schedule.lr,
+                "speed/tokens_per_second": counters.tokens / counters.seconds,
+            },
+            counters.step,
+        )
+        counters.sum_nats = counters.sum_hits = 0.0
+        counters.sum_targets = counters.sum_clipped = counters.sum_steps = 0
+
+    def _save(self) -> None:
+        """Write a checkpoint between two steps, after all log lines of the step."""
+        assert self._events is not None
+        training = {
+            "model": self.model.state_dict(),
+            "averaged": {} if self.averaged is None else self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "state": self._state,
+            "counters": asdict(self.counters),
+            "metrics": self.metrics,
+            "rng": {"cpu": torch.get_rng_state(), "cuda": _cuda_rng_states()},
+            "events": self._events.offsets(),
+        }
+        save_checkpoint(
+            self.run / "checkpoints",
+            self.counters.step,
+            self.scored_model.state_dict(),
+            training,
+            best=self.counters.best_step == self.counters.step,
+        )
+
+    def _log_histograms(self) -> None:
+        assert self._events is not None
+        for name, parameter in self.model.named_parameters():
+            self._events.histogram(f"weights/{name}", parameter, self.counters.step)
+            if parameter.grad is not None:
+                self._events.histogram(f"gradients/{name}", parameter.grad, self.counters.step)
+
+    def _reason_to_end(self) -> str | None:
+        """Say why the run is over, or None."""
+        counters, config = self.counters, self._config
+        if config.max_epochs is not None and counters.epoch >= config.max_epochs:
+            return f"trained {config.max_epochs} epochs"
+        if config.max_steps is not None and counters.step >= config.max_steps:
+            return f"trained {config.max_steps} steps"
+        if config.max_minutes is not None and counters.seconds >= 60 * config.max_minutes:
+            return f"trained {config.max_minutes:g} minutes"
+        if config.patience is not None and counters.without_gain >= config.patience:
+            return f"no better score in {config.patience} evaluations"
+        return None
+
+    def _epochs_done(self) -> float:
+        if self.counters.index == 0:
+            return float(self.counters.epoch)
+        return self.counters.epoch + self.counters.index / len(self.task.train_windows(self.counters.epoch))
+
+    def _count_steps(self) -> int | None:
+        """Optimizer updates of the whole run; from the first pass where passes differ in windows."""
+        limits = []
+        if self._config.max_epochs is not None:
+            windows: WindowSource = self.task.train_windows(0)
+            limits.append(self._config.max_epochs * math.ceil(len(windows) / self._config.accumulate))
+        if self._config.max_steps is not None:
+            limits.append(self._config.max_steps)
+        return min(limits, default=None)
+
+    def _build_average(self) -> AveragedModel | None:
+        match self._config.averaging:
+            case Averaging.none:
+                return None
+            case Averaging.ema:
+                return AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self._config.averaging_decay))
+            case Averaging.mean:
+                return AveragedModel(self.model)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self._config.precision is Precision.bf16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _shown_best(self) -> str:
+        return f"valid/{self.task.metric} {self.counters.best_score:.4f}"
+
+
+def _cuda_rng_states() -> list[Tensor]:
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+
+def _to(state: State, device: torch.device) -> State:
+    if isinstance(state, tuple):
+        return state[0].to(device), state[1].to(device)
+    return None if state is None else state.to(device)

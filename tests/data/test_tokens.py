@@ -1,0 +1,57 @@
+import pytest
+
+from rnnlab.data.tokens import join_tokens, lines_to_tokens, review_tokens, tokenizer, whitespace_tokens, word_tokens
+
+
+def test_words_are_lower_cased_and_every_mark_is_a_token():
+    assert word_tokens("The State's 1,500 ships (old)!") == ["the", "state's", "1,500", "ships", "(", "old", ")", "!"]
+
+
+def test_words_drop_nothing_but_white_space():
+    text = "a--b; «c» 3.5% _d_ …"
+    assert "".join(word_tokens(text)) == "".join(text.split())
+
+
+def test_both_apostrophes_give_one_token():
+    assert word_tokens("Don’t don't") == ["don't", "don't"]
+
+
+def test_letters_with_combining_accents_stay_in_their_word():
+    assert word_tokens("cafe\u0301s") == ["cafés"]
+
+
+def test_a_typed_unk_stays_whole():
+    assert word_tokens("the <unk> <b>") == ["the", "<unk>", "<", "b", ">"]
+
+
+def test_reviews_keep_words_and_four_marks():
+    assert review_tokens('It\'s <br /><BR>"NOT bad"; 10/10!') == ["it's", "not", "bad", "10", "10", "!"]
+    assert review_tokens("Was it? Yes, 3.5.") == ["was", "it", "?", "yes", ",", "3.5", "."]
+
+
+def test_whitespace_tokens_are_left_as_they_are():
+    assert whitespace_tokens("  The <unk> @-@ U.S. ") == ["The", "<unk>", "@-@", "U.S."]
+
+
+def test_every_line_ends_in_eos_with_or_without_a_last_newline():
+    for text in ("a b\nc\n", "a b\nc"):
+        assert lines_to_tokens(text, "whitespace", keep_blank_lines=True) == ["a", "b", "<eos>", "c", "<eos>"]
+
+
+def test_blank_lines_count_where_the_published_numbers_count_them():
+    assert lines_to_tokens(" \na\n\n", "whitespace", keep_blank_lines=True) == ["<eos>", "a", "<eos>", "<eos>"]
+    assert lines_to_tokens(" \na\n\n", "words", keep_blank_lines=False) == ["a", "<eos>"]
+
+
+def test_other_separators_are_white_space_inside_a_line():
+    assert lines_to_tokens("a\u2028b\x0bc", "words", keep_blank_lines=False) == ["a", "b", "c", "<eos>"]
+
+
+def test_joined_tokens_read_like_text():
+    tokens = ["hello", ",", "world", "(", "again", ")", "!", "<eos>", "next", "line", "<eos>"]
+    assert join_tokens(tokens) == "hello, world (again)!\nnext line\n"
+
+
+def test_an_unknown_tokenizer_names_the_known_ones():
+    with pytest.raises(ValueError, match="expected one of whitespace, words, reviews, got 'bpe'"):
+        tokenizer("bpe")

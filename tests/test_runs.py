@@ -1,0 +1,185 @@
+"""Run folders: exclusive, findable, and JSON that is whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnlab import runs
+from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "outputs"
+    monkeypatch.setenv("RNNLAB_OUTPUTS", str(folder))
+    return folder
+
+
+def make_run(name: str, result: dict | None = None, **run: object) -> Path:
+    folder = runs.create_run(name, exact=True)
+    runs.write_json(folder / "run.json", {"format": 1, "name": name, "created": "2024-05-06T07:08:09+00:00", **run})
+    if result is not None:
+        runs.write_json(folder / "result.json", result)
+    return folder
+
+
+def test_outputs_lie_in_the_current_folder_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RNNLAB_OUTPUTS")
+    assert runs.outputs_root() == Path("outputs")
+    monkeypatch.setenv("RNNLAB_OUTPUTS", "/elsewhere")
+    assert runs.outputs_root() == Path("/elsewhere")
+
+
+def test_a_default_name_that_is_taken_gets_the_next_number(outputs: Path):
+    made = [runs.create_run("music-lstm", exact=False) for _ in range(3)]
+    assert [folder.name for folder in made] == ["music-lstm", "music-lstm-2", "music-lstm-3"]
+    assert all(list(folder.iterdir()) == [] for folder in made), "the write probe is taken away again"
+
+
+def test_a_name_of_the_users_that_is_taken_is_refused_and_points_to_resume():
+    runs.create_run("mine", exact=True)
+    with pytest.raises(FolderInUseError, match=r"there is a run 'mine' .* resume=mine") as caught:
+        runs.create_run("mine", exact=True)
+    assert caught.value.exit_code == 8
+
+
+def test_a_name_with_slashes_makes_folders(outputs: Path):
+    assert runs.create_run("sweep-1/0-lstm", exact=True) == outputs / "sweep-1" / "0-lstm"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/absolute", "~/home", "C:\\x", "..", "a/../b", "a//b", "a/", ".hidden", "a\nb", "a\x1b[0m", " a", "", "x" * 201, "ä" * 101],
+)
+def test_names_that_leave_outputs_or_that_no_file_system_takes_are_refused(name: str, outputs: Path):
+    with pytest.raises(ConfigError, match="name"):
+        runs.create_run(name, exact=True)
+    assert not outputs.exists(), "nothing was made"
+
+
+def test_a_run_inside_another_run_is_refused():
+    make_run("mine")
+    with pytest.raises(ConfigError, match="inside the run 'mine'"):
+        runs.create_run("mine/checkpoints/x", exact=False)
+
+
+def test_outputs_that_is_a_file_cannot_be_written_to(outputs: Path):
+    outputs.write_text("")
+    with pytest.raises(CannotWriteError, match=r"cannot write to .*outputs.*; set RNNLAB_OUTPUTS") as caught:
+        runs.create_run("x", exact=True)
+    assert caught.value.exit_code == 7
+
+
+def test_a_full_disk_is_noticed_before_training_starts(monkeypatch: pytest.MonkeyPatch):
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CannotWriteError, match="No space left on device"):
+        runs.create_run("x", exact=True)
+
+
+def test_a_run_is_found_by_name_and_by_path(outputs: Path):
+    folder = make_run("sweep-1/0-lstm")
+    assert runs.find_run("sweep-1/0-lstm") == folder
+    assert runs.find_run("sweep-1/0-lstm/") == folder
+    assert runs.find_run(str(folder)) == folder
+
+
+def test_a_run_that_is_not_there_comes_with_a_close_match():
+    make_run("music-lstm")
+    with pytest.raises(CheckpointError, match=r"no run 'musik-lstm'; did you mean music-lstm\? rnnlab runs") as caught:
+        runs.find_run("musik-lstm")
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b"])
+def test_odd_names_of_runs_are_not_found_rather_than_crashing(name: str):
+    with pytest.raises(CheckpointError, match="there are no runs"):
+        runs.find_run(name)
+
+
+def test_json_comes_back_as_written_and_leaves_no_temporary_file(tmp_path: Path):
+    path = tmp_path / "result.json"
+    runs.write_json(path, {"status": "running", "metrics": {"valid/perplexity": float("nan")}, "title": "Ærø"})
+    runs.write_json(path, {"status": "done", "metrics": {"valid/perplexity": float("inf")}, "title": "Ærø"})
+    assert runs.read_json(path) == {"status": "done", "metrics": {"valid/perplexity": None}, "title": "Ærø"}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "result.json"
+    runs.write_json(path, {"status": "running"})
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CannotWriteError, match=r"cannot write .*result.json: No space left"):
+        runs.write_json(path, {"status": "done"})
+    assert runs.read_json(path) == {"status": "running"}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize(("content", "words"), [("{", "not JSON"), ("[1]", "got list"), ("\xff", "not JSON"), ("", "not JSON")])
+def test_damaged_json_is_a_checkpoint_error(tmp_path: Path, content: str, words: str):
+    path = tmp_path / "run.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(CheckpointError, match=rf"run.json is damaged: .*{words}"):
+        runs.read_json(path)
+
+
+def test_runs_are_listed_oldest_first_with_their_score():
+    make_run("late", {"status": "done", "metrics": {"valid/perplexity": 9.0}}, created="2025-01-01T00:00:00+00:00")
+    make_run(
+        "early",
+        {
+            "status": "done",
+            "metric": "valid/perplexity",
+            "metrics": {"valid/loss": 1.0, "valid/perplexity": 8.5, "test/perplexity": 8.25},
+            "steps": 30,
+            "seconds": 1.5,
+        },
+        config={"task": {"name": "next_word"}},
+        choices={"model": "lstm", "task": "next_word"},
+    )
+    early, late = runs.list_runs()
+    assert (early.name, late.name) == ("early", "late")
+    assert (early.task, early.model, early.status, early.steps, early.seconds) == ("next_word", "lstm", "done", 30, 1.5)
+    assert (early.metric, early.value) == ("test/perplexity", 8.25), "the test split's score if there is one"
+    assert (late.metric, late.value) == ("valid/perplexity", 9.0)
+
+
+def test_a_run_whose_process_is_gone_was_killed():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    make_run("gone", {"status": "running", "pid": process.pid})
+    make_run("here", {"status": "running", "pid": os.getpid()})
+    assert {run.name: run.status for run in runs.list_runs()} == {"gone": "killed", "here": "running"}
+
+
+def test_a_lock_tells_more_than_a_process_number_that_is_taken_again():
+    folder = make_run("locked", {"status": "running", "pid": os.getpid()})
+    with runs.lock_run(folder):
+        assert runs.summarize(folder).status == "running"
+        with pytest.raises(FolderInUseError, match=f"in use by process {os.getpid()}"), runs.lock_run(folder):
+            pass
+    assert runs.summarize(folder).status == "killed"
+
+
+def test_damaged_and_odd_runs_do_not_hide_the_others(outputs: Path):
+    make_run("good", {"status": "done"})
+    (make_run("torn") / "run.json").write_text("{")
+    odd = make_run("odd")
+    (odd / "run.json").write_text(json.dumps({"config": [], "choices": 3, "created": "yesterday"}))
+    (odd / "result.json").write_text(json.dumps({"status": 7, "metrics": "x", "steps": "many"}))
+    (outputs / "stray-file").write_text("")
+    assert {run.name: run.status for run in runs.list_runs()} == {"good": "done", "torn": "damaged", "odd": "7"}
+    assert runs.run_names() == ["good", "odd", "torn"]
