@@ -56,7 +56,22 @@ def test_a_name_with_slashes_makes_folders(outputs: Path):
 
 @pytest.mark.parametrize(
     "name",
-    ["/absolute", "~/home", "C:\\x", "..", "a/../b", "a//b", "a/", ".hidden", "a\nb", "a\x1b[0m", " a", "", "x" * 201, "ä" * 101],
+    [
+        "/absolute",
+        "~/home",
+        "C:\\x",
+        "..",
+        "a/../b",
+        "a//b",
+        "a/",
+        ".hidden",
+        "a\nb",
+        "a\x1b[0m",
+        " a",
+        "",
+        "x" * 201,
+        "ä" * 101,
+    ],
 )
 def test_names_that_leave_outputs_or_that_no_file_system_takes_are_refused(name: str, outputs: Path):
     with pytest.raises(ConfigError, match="name"):
@@ -128,7 +143,9 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
-@pytest.mark.parametrize(("content", "words"), [("{", "not JSON"), ("[1]", "got list"), ("\xff", "not JSON"), ("", "not JSON")])
+@pytest.mark.parametrize(
+    ("content", "words"), [("{", "not JSON"), ("[1]", "got list"), ("\xff", "not JSON"), ("", "not JSON")]
+)
 def test_damaged_json_is_a_checkpoint_error(tmp_path: Path, content: str, words: str):
     path = tmp_path / "run.json"
     path.write_bytes(content.encode("latin-1"))

@@ -52,7 +52,11 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
     yield from _cell_contradictions(config.model)
     yield from _task_contradictions(config.model, config.trainer, task)
     yield from _trainer_contradictions(config.trainer)
-    if isinstance(config.scheduler, CosineConfig) and config.trainer.max_epochs is None and config.trainer.max_steps is None:
+    if (
+        isinstance(config.scheduler, CosineConfig)
+        and config.trainer.max_epochs is None
+        and config.trainer.max_steps is None
+    ):
         yield "scheduler=cosine needs to know the end; set trainer.max_epochs or trainer.max_steps"
     optimizer = config.optimizer
     if isinstance(optimizer, SGDConfig) and optimizer.nesterov and optimizer.momentum == 0:
@@ -75,7 +79,7 @@ def _cell_contradictions(model: ModelConfig) -> Iterator[str]:
         yield "model.initialisation=uniform needs model.init_range, got null; try model.init_range=0.05"
     if not uniform and model.init_range is not None:
         name = model.initialisation.value
-        yield f"model.init_range is of initialisation=uniform, got model.initialisation={name}; set it or leave range out"
+        yield f"model.init_range is of initialisation=uniform, got model.initialisation={name}; leave one of them out"
 
 
 def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) -> Iterator[str]:
@@ -94,7 +98,7 @@ def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) 
             sizes = f"got {model.embedding_size} and {model.hidden_size}"
             yield f"model.tie_weights=true needs model.embedding_size equal to model.hidden_size, {sizes}"
     if task == "sentiment" and trainer.bptt_len is not None:
-        yield f"trainer.bptt_len={trainer.bptt_len} cannot go with task=sentiment, which reads each text whole; set null"
+        yield f"trainer.bptt_len={trainer.bptt_len} cannot go with task=sentiment: each text is read whole; set null"
     if task == "next_word" and trainer.bptt_len is None:
         yield "trainer.bptt_len must be given with task=next_word, got null: its text never ends; try 35"
     if task != "next_word" and trainer.random_bptt:

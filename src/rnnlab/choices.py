@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -61,7 +61,7 @@ def choices(group: str, *folders: Path) -> dict[str, Choice]:
     return dict(sorted(found.items()))
 
 
-def close_matches(word: str, candidates: Iterator[str] | list[str], limit: int = 3) -> list[str]:
+def close_matches(word: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
     """Return the candidates a typo may stand for, likeliest first.
 
     `hiden_size` is close to `model.hidden_size`: without a dot, a word is held against the last part of a key too.
@@ -75,12 +75,14 @@ def close_matches(word: str, candidates: Iterator[str] | list[str], limit: int =
             score = max(score, 0.99 * _ratio(word, last))
         elif word.rpartition(".")[2] == last:
             score = max(score, 0.7)  # right name, wrong section: trainer.lr
+        if len(word) > 2 and (candidate.startswith(word) or ("." not in word and last.startswith(word))):
+            score = max(score, 0.8)  # cut short: exp, optim
         if score >= _SIMILAR:
             scored.append((-score, candidate))
     return [candidate for _, candidate in sorted(scored)[:limit]]
 
 
-def did_you_mean(word: str, candidates: Iterator[str] | list[str], template: str = "{}") -> str:
+def did_you_mean(word: str, candidates: Iterable[str], template: str = "{}") -> str:
     """Return '; did you mean a, b or c?' or '' where nothing is close."""
     near = [template.format(match) for match in close_matches(word, candidates)]
     return f"; did you mean {listed(near)}?" if near else ""

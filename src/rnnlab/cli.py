@@ -103,8 +103,9 @@ def _run_composed(verb: str, argv: list[str]) -> int:
     """Run a verb whose settings Hydra composes."""
     if "--help" in argv or "-h" in argv:
         from rnnlab.help import command_help
+        from rnnlab.options import config_dir
 
-        print(command_help(verb))
+        print(command_help(verb, config_dir(argv)))
         return 0
     from rnnlab.compose import compose_request, hand_to_hydra, read_arguments
     from rnnlab.config import COMMANDS
@@ -116,6 +117,10 @@ def _run_composed(verb: str, argv: list[str]) -> int:
         shortcuts["-"] = "file=-"
     arguments = read_arguments(verb, [shortcuts.get(word, word) for word in argv])
     flags = arguments.flags
+    if flags.shell_completion:
+        from rnnlab.completion import complete
+
+        return complete(arguments.typed)
     if flags.multirun:
         from rnnlab.commands.sweep import sweep
 

@@ -1,7 +1,7 @@
 """Tab completion for bash, zsh and fish: verbs, run names, groups, choices, settings, values.
 
-`rnnlab -sc install=SHELL` prints Hydra's script, which calls `rnnlab -sc query=SHELL` with the line so far in COMP_LINE.
-The answer comes from the schema and configs/ alone: Hydra's would take half a second a TAB, and knows no verbs.
+`rnnlab -sc install=SHELL` prints Hydra's script, which calls `rnnlab -sc query=SHELL` with the line in COMP_LINE. The
+answer comes from the schema and configs/ alone: Hydra's would take half a second a TAB, and knows no verbs.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ def _run_names(start: str) -> list[str]:
 def _settings(verb: str, words: list[str], current: str) -> list[str]:
     """Complete a setting's name or value, by the choices made so far."""
     from rnnlab.menu import read_menu
+    from rnnlab.options import config_dir
 
-    config_dir = _value_after(words, "--config-dir", "-cd")
-    menu = read_menu(verb, Path(config_dir) if config_dir else None)
+    menu = read_menu(verb, config_dir(words))
     key, equals, start = current.partition("=")
     if equals:
         return [f"{key}={value}" for value in _values(menu, key, start) if value.startswith(start)]
@@ -133,28 +133,15 @@ def _paths(start: str) -> list[str]:
     return [base + entry.name + ("/" if entry.is_dir() else "") for entry in shown]
 
 
-def _value_after(words: list[str], *options: str) -> str | None:
-    """Return the word after an option, or what follows its equal sign."""
-    for word, following in zip(words, [*words[1:], ""], strict=False):
-        if word in options:
-            return following
-        if word.startswith(f"{options[0]}="):
-            return word.partition("=")[2]
-    return None
-
-
 def _print_script(action: str, shell: str) -> int:
     """Print Hydra's script for a shell; bash's serves zsh too."""
     from hydra._internal.core_plugins.bash_completion import BashCompletion
     from hydra._internal.core_plugins.fish_completion import FishCompletion
-    from hydra.core.global_hydra import GlobalHydra
 
-    from rnnlab.compose import initialized
+    from rnnlab.hydra_app import config_loader, initialized
 
     with initialized("train", None):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        plugin = (FishCompletion if shell == "fish" else BashCompletion)(hydra.config_loader)
+        plugin = (FishCompletion if shell == "fish" else BashCompletion)(config_loader())
         kept = sys.argv
         sys.argv = ["rnnlab"]  # the script completes the program it was printed by, also under python -m
         try:

@@ -7,20 +7,12 @@ settings are known to be right. No torch.
 from __future__ import annotations
 
 import argparse
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -28,15 +20,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnnlab import overrides
 from rnnlab.checks import problems
-from rnnlab.choices import configs_folder, did_you_mean
-from rnnlab.config import COMMANDS, FREE_TEXT, SCHEMAS, TrainerConfig
+from rnnlab.choices import close_matches, did_you_mean
+from rnnlab.config import COMMANDS, FREE_TEXT
 from rnnlab.errors import ConfigError
 from rnnlab.explain import explain
 from rnnlab.guard import check_files, check_tree
+from rnnlab.hydra_app import initialized, register, run_hydra
 from rnnlab.menu import read_menu
+from rnnlab.options import one_line_errors
 from rnnlab.schema import Setting, plain, settings
 
-VERSION_BASE = "1.3"
+_JOBS_CHECKED = 30  # of a sweep, before it starts: a second or two
 _COMPOSING = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError)
 
 
@@ -89,14 +83,13 @@ def read_arguments(command: str, argv: list[str]) -> Arguments:
     Raises:
         ConfigError: An unknown option, or one that rnnlab does not have.
     """
-    parser = get_args_parser()
-    options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+    known = read_menu(command).known
 
-    def refuse(message: str) -> NoReturn:
-        unknown = re.match(r"unrecognized arguments: (\S+)", message)
-        raise ConfigError(f"unknown option {unknown[1]}" + did_you_mean(unknown[1], options) if unknown else message)
+    def hint(option: str) -> str:
+        near = close_matches(option.lstrip("-").replace("-", "_"), known, 1)
+        return f"; settings go without --: {near[0]}=..." if near else ""
 
-    parser.error = refuse
+    parser = one_line_errors(get_args_parser(), hint)
     flags = parser.parse_intermixed_args(argv)
     for name, why in {
         "experimental_rerun": "it loads a pickle, which can run any code; type the run's settings again",
@@ -120,26 +113,30 @@ def read_arguments(command: str, argv: list[str]) -> Arguments:
     return Arguments(command, list(flags.overrides), texts, free, flags)
 
 
-def compose_request(arguments: Arguments) -> Request:
+def compose_request(arguments: Arguments, *, sweep: bool = False) -> Request:
     """Compose, check and convert the settings of one run.
+
+    Args:
+        arguments: The command line.
+        sweep: Whether it is a job of a sweep, which may set Hydra's launcher and sweeper.
 
     Raises:
         ConfigError: Anything wrong with them; several mistakes are told at once, one line each.
     """
-    job = compose(arguments)
+    job = compose(arguments, sweep=sweep)
     picked = job.hydra.runtime.choices.items()
     chosen = {str(group): str(name) for group, name in picked if "/" not in str(group) and name is not None}
     with open_dict(job):
         del job["hydra"]
     for key in arguments.free:
         job[key] = "given"  # put in below, as it stands: OmegaConf would read ${ and ??? in it
-    missing = sorted(OmegaConf.missing_keys(job))
-    if missing:
-        raise ConfigError(_missing(arguments.command, missing))
     try:
-        result: Any = OmegaConf.to_object(job)
+        missing = sorted(OmegaConf.missing_keys(job))
+        result: Any = None if missing else OmegaConf.to_object(job)
     except _COMPOSING as error:
         raise ConfigError(explain(error, settings_of(job))) from error
+    if missing:
+        raise ConfigError(_missing(arguments.command, missing))
     for key, value in arguments.free.items():
         setattr(result, key, _free_value(settings(type(result))[key], value))
     raise_together(problems(result))
@@ -151,7 +148,7 @@ def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
 
     Args:
         arguments: The command line.
-        sweep: Whether `-m` was given; then only the groups' and keys' names and types are looked at here.
+        sweep: Whether Hydra's launcher and sweeper may be set.
 
     Raises:
         ConfigError: Unknown keys or choices, wrong types, files that cannot be read or name code to run.
@@ -194,45 +191,15 @@ def check_sweep(arguments: Arguments) -> set[str]:
     parsed, found = overrides.parse(arguments.texts, menu, sweep=True)
     raise_together(found)
     own = [entry for entry in parsed if not entry.is_hydra_override()]
-    lists = {entry.key_or_group: overrides.value_texts(entry) for entry in own}
-    first = [f"{key}={texts[0]}" for key, texts in lists.items() if texts]
-    for key, texts in lists.items():
-        for text in texts[:1] if len(texts) < 2 else texts:
-            job = [f"{key}={text}" if one.startswith(f"{key}=") else one for one in first]
-            found += _job_problems(replace(arguments, texts=job))
+    hydras = [str(entry.input_line) for entry in parsed if entry.is_hydra_override()]
+    lists = {entry.key_or_group: texts for entry in own if (texts := overrides.value_texts(entry))}
+    first = {key: texts[0] for key, texts in lists.items()}
+    jobs = [first, *({**first, key: text} for key, texts in lists.items() for text in texts[1:])]
+    for job in jobs[:_JOBS_CHECKED]:
+        texts = [*hydras, *(f"{key}={text}" for key, text in job.items())]
+        found += _job_problems(replace(arguments, texts=texts))
     raise_together(found)
     return {entry.key_or_group for entry in own if entry.is_sweep_override()}
-
-
-def register() -> None:
-    """Put the schemas where the YAML files expect them: under hydra/, so that no help or completion shows them."""
-    store = ConfigStore.instance()
-    for name, schema in COMMANDS.items():
-        store.store(group="hydra/rnnlab", name=name, node=schema)
-    for group, schemas in SCHEMAS.items():
-        for name, schema in schemas.items():
-            store.store(group=f"hydra/rnnlab/{group}", name=name, node=schema)
-    store.store(group="hydra/rnnlab", name="trainer", node=TrainerConfig)
-
-
-@contextmanager
-def initialized(command: str, config_dir: Path | None) -> Iterator[None]:
-    """Set Hydra up with the shipped configs and, after them, the user's.
-
-    Args:
-        command: The verb.
-        config_dir: The folder of `--config-dir`.
-    """
-    with initialize_config_dir(str(configs_folder()), job_name=command, version_base=VERSION_BASE):
-        if config_dir is not None:
-            hydra = GlobalHydra.instance().hydra
-            assert hydra is not None
-            loader: Any = hydra.config_loader
-            search_path = loader.get_search_path()
-            anchor = SearchPathQuery(provider="schema")
-            search_path.prepend(provider="command-line", path=f"file://{config_dir}", anchor=anchor)
-            loader.repository.initialize_sources(search_path)
-        yield
 
 
 def settings_of(config: DictConfig) -> dict[str, Setting]:
@@ -255,26 +222,16 @@ def hand_to_hydra(arguments: Arguments) -> int:
     """
     flags = arguments.flags
     if not flags.hydra_help:
-        compose(arguments)
+        config = compose(arguments)
+        if flags.package not in (None, "_global_") and OmegaConf.select(config, flags.package) is None:
+            raise ConfigError(
+                f"--package: there is no {flags.package}{did_you_mean(flags.package, settings_of(config))}"
+            )
     argv = [f"--{name}={value}" for name in ("cfg", "info", "package") if (value := getattr(flags, name)) is not None]
     argv += [f"--{name.replace('_', '-')}" for name in ("resolve", "hydra_help") if getattr(flags, name)]
     argv += [f"--config-dir={arguments.config_dir}"] if arguments.config_dir else []
     quoted = [f"{key}={_quoted(value)}" for key, value in arguments.free.items()]
-    run_hydra(arguments.command, [*argv, *arguments.texts, *quoted], lambda config: None)
-    return 0
-
-
-def run_hydra(command: str, argv: list[str], task: Any, program: str | None = None) -> None:
-    """Run `hydra.main` of a command with another command line."""
-    import hydra
-
-    register()
-    kept = sys.argv
-    sys.argv = [program or f"rnnlab {command}", *argv]
-    try:
-        hydra.main(config_path=str(configs_folder()), config_name=command, version_base=VERSION_BASE)(task)()
-    finally:
-        sys.argv = kept
+    return run_hydra(arguments.command, [*argv, *arguments.texts, *quoted], lambda config: None)
 
 
 def raise_together(found: list[str]) -> None:
@@ -296,7 +253,7 @@ def _compose(arguments: Arguments, texts: list[str]) -> DictConfig:
 def _job_problems(arguments: Arguments) -> list[str]:
     """Return what is wrong with one job of a sweep."""
     try:
-        compose_request(arguments)
+        compose_request(arguments, sweep=True)
     except ConfigError as error:
         return [line.strip() for line in str(error).splitlines() if not line.endswith("settings are wrong:")]
     return []
@@ -322,4 +279,8 @@ def _quoted(value: str) -> str:
 def _joined(found: list[str]) -> str:
     """Put several problems into one message."""
     found = list(dict.fromkeys(found))
-    return found[0] if len(found) == 1 else "\n".join([f"{len(found)} settings are wrong:", *(f"  {one}" for one in found)])
+    return (
+        found[0]
+        if len(found) == 1
+        else "\n".join([f"{len(found)} settings are wrong:", *(f"  {one}" for one in found)])
+    )

@@ -325,7 +325,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
 }
 
 # Values taken as they stand, not through Hydra's grammar: people write commas, quotes and colons in a text.
-FREE_TEXT = {"text", "prompt", "file", "output", "run", "resume"}
+FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume"}
 
 
 def train_settings(content: dict[str, Any]) -> TrainConfig:

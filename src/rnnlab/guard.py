@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 from rnnlab.errors import ConfigError
 
@@ -44,7 +45,8 @@ def check_files(config_dir: Path, chosen: list[tuple[str, str]]) -> None:
         seen.add(path)
         _check_events(path)
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            # OmegaConf's loader, as Hydra's: it refuses a key that is there twice.
+            data = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
         except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(_yaml_problem(path, error)) from None
         if isinstance(data, dict):
@@ -98,9 +100,7 @@ def _check_events(path: Path) -> None:
                 nodes += isinstance(event, yaml.NodeEvent)
                 depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
                 if nodes > MAX_NODES or depth > MAX_DEPTH:
-                    raise ConfigError(
-                        f"{path}, line {line}: more than {MAX_NODES:,} values or {MAX_DEPTH} levels; too much for settings"
-                    )
+                    raise ConfigError(f"{path}, line {line}: more than {MAX_NODES:,} values or {MAX_DEPTH} levels")
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(_yaml_problem(path, error)) from None
     except OSError as error:

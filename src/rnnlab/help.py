@@ -61,7 +61,13 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
     """
     menu = read_menu(command, config_dir)
     chooses = "[GROUP=CHOICE ...] " if menu.groups else ""
-    lines = [f"usage: rnnlab {command} {chooses}[SETTING=VALUE ...]", "", *wrap(_ABOUT[command], WIDTH), "", "examples:"]
+    lines = [
+        f"usage: rnnlab {command} {chooses}[SETTING=VALUE ...]",
+        "",
+        *wrap(_ABOUT[command], WIDTH),
+        "",
+        "examples:",
+    ]
     lines += [f"  {example}" for example in _EXAMPLES[command]]
     if menu.groups:
         lines += ["", "choices (* is taken when nothing is said):", *_choices(menu)]

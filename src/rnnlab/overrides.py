@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, Sweep
 from hydra.errors import HydraException
 
 from rnnlab.choices import close_matches, did_you_mean, listed
-from rnnlab.config import COMMANDS
 from rnnlab.menu import Menu
-from rnnlab.schema import REQUIRED, Setting, describe_choices, settings, shown
+from rnnlab.schema import REQUIRED, Setting, describe_choices, shown
 
 # What of Hydra's own configuration a sweep may set; everything else could run code or move the results.
 SWEEP_GROUPS = ("hydra/launcher", "hydra/sweeper")
@@ -93,7 +92,8 @@ def unknown_key(key: str, present: dict[str, Setting], menu: Menu) -> str:
         have = "has" if len(bringers) == 1 else "have"
         return f"unknown setting {key}: only {key.partition('.')[0]}={listed(bringers)} {have} it"
     here = [other for other, setting in present.items() if setting.doc and not setting.is_section]
-    return f"unknown setting {key}" + did_you_mean(key, [*here, *menu.groups, *menu.known])
+    groups = [] if "." in key else list(menu.groups)
+    return f"unknown setting {key}" + did_you_mean(key, [*here, *groups, *menu.known])
 
 
 def is_group(override: Override, menu: Menu) -> bool:
@@ -155,6 +155,8 @@ def _shape_problem(text: str, menu: Menu) -> str | None:
     if text.startswith("~"):
         return f"{text}: settings cannot be taken away; null switches many of them off"
     key, equals, value = text.partition("=")
+    if not text.isprintable():
+        return f"{key if key.isprintable() else repr(key)}: a value has no control characters, got {shown(value)}"
     if not equals:
         return _bare_word(text, menu)
     if "_target_" in text:
@@ -162,7 +164,7 @@ def _shape_problem(text: str, menu: Menu) -> str | None:
     if text.startswith("+"):
         name = key.lstrip("+")
         if "." not in name and name in menu.groups:
-            return None if name not in ("experiment", *settings(COMMANDS[menu.command])) else f"write {name}={value}, without +"
+            return f"{key}: write {name}={value}, without +" if name in menu.defaults else None
         known = name in menu.known
         hint = f"; write {name}={value}" if known else did_you_mean(name, [*menu.known, *menu.groups])
         return f"{key}: + cannot add a setting{hint}"
@@ -200,16 +202,17 @@ def _override_problem(override: Override, menu: Menu, *, sweep: bool) -> str | N
         allowed = sweep and (key in SWEEP_GROUPS or key.startswith(SWEEP_KEYS))
         if allowed:
             return None
-        return f"{key} cannot be set" + ("" if sweep else " outside a sweep (-m)") + "; of Hydra's own settings only " + (
-            "hydra/launcher, hydra/sweeper, hydra.launcher.*, hydra.sweeper.* and hydra.sweep.* can"
+        return (
+            f"{key} cannot be set"
+            + ("" if sweep else " outside a sweep (-m)")
+            + "; of Hydra's own settings only "
+            + ("hydra/launcher, hydra/sweeper, hydra.launcher.*, hydra.sweeper.* and hydra.sweep.* can")
         )
     if override.package is not None:
         return f"{text}: @ is not used here; write {key}=..."
     if override.is_sweep_override() and not sweep:
         advice = "add -m" if menu.command == "train" else "give one value, in quotes if the comma belongs to it"
         return f"{key} takes one value, got {shown(text.partition('=')[2])}; lists of values sweep: {advice}"
-    if isinstance(override.value(), IntervalSweep) and "sweeper" not in text and not sweep:
-        return f"{key}: interval() is for sweeps"
     if key in menu.groups:
         return _choice_problem(override, menu)
     if "/" in key:
@@ -230,5 +233,5 @@ def _choice_problem(override: Override, menu: Menu) -> str | None:
                 return f"{group} takes a choice ({', '.join(names)}), got {shown(name)}; single settings: {inside}=..."
             if str(name) not in menu.groups[group]:
                 near = did_you_mean(str(name), names)
-                return f"{group} has no choice {shown(name)}{near or ';'} {describe_choices(names)}".replace("? ", "? ")
+                return f"{group} has no choice {shown(name)}{near or ';'} {describe_choices(names)}"
     return None

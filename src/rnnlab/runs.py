@@ -1,4 +1,4 @@
-"""Run folders under outputs/: made exclusively, found by name, listed, their JSON written so that it is whole or absent.
+"""Run folders under outputs/: made exclusively, found by name, listed.
 
     outputs/<name>/
       .hydra/{config,overrides}.yaml    what was asked
@@ -11,8 +11,6 @@ No torch.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -24,11 +22,28 @@ from typing import Any
 
 from rnnlab.choices import did_you_mean
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError, UserError
+from rnnlab.json_files import read_json, write_json
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+__all__ = [
+    "RunSummary",
+    "check_name",
+    "create_run",
+    "find_run",
+    "is_run",
+    "list_runs",
+    "lock_run",
+    "outputs_root",
+    "read_json",
+    "run_name",
+    "run_names",
+    "summarize",
+    "write_json",
+]
 
 FORMAT = 1
 _MAX_NAME_BYTES = 200  # a part of a name; file systems allow 255, and -2 or a temporary suffix must still fit
@@ -108,7 +123,9 @@ def create_run(name: str, *, exact: bool) -> Path:
         probe.write_bytes(b"x" * 4096)
         probe.unlink()
     except OSError as error:
-        raise CannotWriteError(f"cannot write to {folder}: {error.strerror}; set RNNLAB_OUTPUTS to another folder") from None
+        raise CannotWriteError(
+            f"cannot write to {folder}: {error.strerror}; set RNNLAB_OUTPUTS to another folder"
+        ) from None
     return folder
 
 
@@ -204,45 +221,6 @@ def lock_run(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write JSON so that a reader, or a crash, finds the old file or the new one, never a part.
-
-    Numbers that are not finite become null: JSON has none.
-
-    Raises:
-        CannotWriteError: Disk full, read-only, no permission.
-    """
-    content = (json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote.
-
-    Raises:
-        CheckpointError: No such file, not JSON, or no object in it.
-    """
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: not JSON ({str(error)[:80]})") from None
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} is damaged: wanted a JSON object, got {type(data).__name__}")
-    return data
-
-
 def _refuse_inside_run(root: Path, name: str) -> None:
     """A run inside another run's folder would be deleted or copied with it."""
     for parent in Path(name).parents:
@@ -325,27 +303,6 @@ def _is_alive(folder: Path, pid: Any) -> bool:
     except OSError:
         return True  # another user's
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows cannot open folders
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _finite(value: Any) -> Any:
-    """Replace nan and inf by None, all the way down."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -1,4 +1,8 @@
+import re
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from rnnlab.data.tokens import join_tokens, lines_to_tokens, review_tokens, tokenizer, whitespace_tokens, word_tokens
 
@@ -55,3 +59,11 @@ def test_joined_tokens_read_like_text():
 def test_an_unknown_tokenizer_names_the_known_ones():
     with pytest.raises(ValueError, match="expected one of whitespace, words, reviews, got 'bpe'"):
         tokenizer("bpe")
+
+
+@given(st.text(alphabet="ab1'.,!?-_<>/ \n\t&\u00e9", max_size=40))
+@example("'tis o'clock 'n' '' a''b it's' 1'2")
+@example("1,000.5 3.x x.3 <br/>a<br />b a_b")
+def test_the_quick_way_through_ascii_gives_the_same_review_tokens(text):
+    plain = re.sub(r"<br\s*/?>", " ", text, flags=re.IGNORECASE).lower()
+    assert review_tokens(text) == re.findall(r"\d+(?:[.,]\d+)+|[^\W_]+(?:'[^\W_]+)*|[.,!?]", plain)

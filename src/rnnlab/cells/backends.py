@@ -74,19 +74,20 @@ def choose_backend(
     On a CPU `auto` follows these times: ms of CPU time for one layer on one thread, float32, torch 2.13, 2 GHz AVX2
     EPYC (Zen 1 class). Lengths are uniform in 1..T; "packed" is torch.nn on a PackedSequence, for comparison.
 
-                     |        training step: dense | with lengths             | no grad: dense
-        B,T,I,H      |      torch     cpu          | torch     cpu    packed   | torch    cpu
-        32,35,200    LSTM     72      91           |   78       95      104    |   26      33
-                     GRU      92      74           |   89       73       93    |   25      25
-                     RNN      30      25           |   32       30       34    |    8       9
-        20,35,650    LSTM    481     576           |  476      564      571    |  162     229
-                     GRU     532     425           |  535      420      432    |  159     152
-                     RNN     178     130           |  188      141      150    |   47      48
-        64,100,128>256 LSTM  545     651           |  554      655     1022    |  180     230
-                     GRU     551     452           |  536      455      780    |  162     165
-                     RNN     170     137           |  185      155      346    |   51      50
-        1,1,512      LSTM                                                      |  1.6     1.9
-                     GRU                                                       |  1.0     1.8
+                              | training step: dense | with lengths           | no gradient: dense
+        B,  T,   I,   H       |      torch      cpu  | torch    cpu    packed |      torch      cpu
+        32, 35,  200, 200 LSTM|         72       91  |    78     95       104 |         26       33
+                          GRU |         92       74  |    89     73        93 |         25       25
+                          RNN |         30       25  |    32     30        34 |          8        9
+        20, 35,  650, 650 LSTM|        481      576  |   476    564       571 |        162      229
+                          GRU |        532      425  |   535    420       432 |        159      152
+                          RNN |        178      130  |   188    141       150 |         47       48
+        64, 100, 128, 256 LSTM|        545      651  |   554    655      1022 |        180      230
+                          GRU |        551      452  |   536    455       780 |        162      165
+                          RNN |        170      137  |   185    155       346 |         51       50
+        1,  1,   512, 512 LSTM|                      |                        |        2.1      2.8
+                          GRU |                      |                        |        1.3      1.9
+                          RNN |                      |                        |        0.6      1.0
 
     So oneDNN serves an LSTM, the ops train a GRU or RNN, and torch.nn's loop runs them where no gradient is wanted
     (a token at a time an op's fixed cost shows). oneDNN has no float64.

@@ -50,7 +50,7 @@ def identity_(layer: Layer, input_std: float = 0.001) -> Layer:
     Raises:
         ValueError: the layer is gated; its state passes through gates and not through W_hh.
 
-    Source: Le, Jaitly & Hinton 2015, sections 1 and 4.
+    Source: Le, Jaitly & Hinton 2015.
     """
     for name, parameter in _recurrent_parameters(layer):
         if name.startswith("weight_hh"):
@@ -97,7 +97,7 @@ def forget_gate_bias_(layer: Layer, value: float) -> Layer:
     Raises:
         ValueError: the layer is no LSTM, has no biases, or the value is not finite.
 
-    Source: Gers, Schmidhuber & Cummins 2000; Jozefowicz, Zaremba & Sutskever 2015, section 2.2 (value 1).
+    Source: Gers, Schmidhuber & Cummins 2000; Jozefowicz, Zaremba & Sutskever 2015 (value 1).
     """
     if not math.isfinite(value):
         raise ValueError(f"forget_gate_bias must be finite, got {value}")
@@ -114,7 +114,7 @@ def chrono_(layer: Layer, longest_dependency: int) -> Layer:
     """Spread the memory of a gated layer's units evenly over 1..longest_dependency steps.
 
     With u from U(1, longest_dependency - 1), an LSTM gets b_f = log u and b_i = -log u; a GRU gets b_z = log u, since
-    its z says how much is kept (the paper's says how much is replaced). The whole value stands in bias_ih, bias_hh is
+    torch's z says how much is kept. The whole value stands in bias_ih, bias_hh is
     0 there; everything else stays as it was.
 
     Args:
@@ -124,7 +124,7 @@ def chrono_(layer: Layer, longest_dependency: int) -> Layer:
     Raises:
         ValueError: the layer has no gates or no biases, or longest_dependency is below 3.
 
-    Source: Tallec & Ollivier 2018, section 2, equation 16.
+    Source: Tallec & Ollivier 2018, chrono initialisation.
     """
     if longest_dependency < 3:
         raise ValueError(f"longest_dependency must be at least 3 steps, got {longest_dependency}")

@@ -180,25 +180,28 @@ class RecurrentStack(nn.Module):
             x = x.masked_fill(steps >= lengths.view(1, -1, 1), 0)
         weights = self._all_weights()
         dtype = _autocast_dtype(x)
-        if dtype is None:
-            return self._run_layers(x, state, weights, lengths)
-        weights = [layer.to(dtype) for layer in weights]
-        with torch.autocast(x.device.type, enabled=False):
-            return self._run_layers(x.to(dtype), tuple(s.to(dtype) for s in state), weights, lengths)
-
-    def _run_layers(
-        self, x: Tensor, state: States, weights: list[Weights], lengths: Tensor | None
-    ) -> tuple[Tensor, States]:
         choice = choose_backend(
             self.backend,
             self.cell,
             x.device,
-            x.dtype,
+            dtype or x.dtype,
             needs_grad=needs_grad(x, *state, *(w for layer in weights for w in layer)),
             compiling=torch.compiler.is_compiling(),
         )
+        if dtype is None:
+            return self._run_layers(choice.name, x, state, weights, lengths)
+        x, state = x.to(dtype), tuple(s.to(dtype) for s in state)
+        if choice.name == "torch" and x.is_cuda:
+            # Autocast itself casts cuDNN's block of weights, which weights cast one by one would not be.
+            return self._run_layers(choice.name, x, state, weights, lengths)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._run_layers(choice.name, x, state, [w.to(dtype) for w in weights], lengths)
+
+    def _run_layers(
+        self, backend: str, x: Tensor, state: States, weights: list[Weights], lengths: Tensor | None
+    ) -> tuple[Tensor, States]:
         one_lstm_step = self.cell == "lstm" and x.shape[0] == 1
-        if choice.name == "torch" and (x.is_cuda or (lengths is None and not one_lstm_step)):
+        if backend == "torch" and (x.is_cuda or (lengths is None and not one_lstm_step)):
             return torch_backend.run_stack(
                 self.cell,
                 x,
@@ -210,7 +213,7 @@ class RecurrentStack(nn.Module):
                 training=self.training,
                 bidirectional=self.bidirectional,
             )
-        run = direction_runner(choice.name)
+        run = direction_runner(backend)
         final: list[States] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:

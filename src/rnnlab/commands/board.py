@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError
+from rnnlab.options import one_line_errors
 from rnnlab.runs import find_run, outputs_root, run_names
 
 HOST = "127.0.0.1"
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="only these runs; all if none is named")
     parser.add_argument("--port", type=int, help=f"the port; the first free one from {_FIRST_PORT} on if not given")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
-    arguments = parser.parse_args(argv)
+    arguments = one_line_errors(parser).parse_args(argv)
     if not arguments.runs and not run_names():
         raise CheckpointError(f"no runs in {outputs_root()} to show; rnnlab train makes one")
     port = free_port(arguments.port)
@@ -47,7 +48,17 @@ def main(argv: list[str]) -> int:
         if arguments.runs:
             logdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rnnlab-board-")))
             link_runs([find_run(name) for name in arguments.runs], logdir)
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", HOST, "--port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "tensorboard.main",
+            "--logdir",
+            str(logdir),
+            "--host",
+            HOST,
+            "--port",
+            str(port),
+        ]
         # A file, not a pipe: nobody reads a pipe while TensorBoard serves, and a full one would stop it.
         complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
         process = subprocess.Popen([*command, "--reload_multifile=true"], stderr=complaints)

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rnnlab.errors import UserError
+from rnnlab.options import one_line_errors
 from rnnlab.runs import outputs_root
 
 # extra -> what it installs, as imported
@@ -40,12 +41,18 @@ def main(argv: list[str]) -> int:
     Returns:
         0, also if something is missing: it is a report, not a test.
     """
-    parser = argparse.ArgumentParser(prog="rnnlab doctor", description="Say what this machine has and what works on it.")
+    parser = argparse.ArgumentParser(
+        prog="rnnlab doctor", description="Say what this machine has and what works on it."
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    arguments = parser.parse_args(argv)
+    arguments = one_line_errors(parser).parse_args(argv)
     rows = [*_software(), *_machine(), *_devices(), *_backends(), *_corpora(), *_extras()]
     if arguments.json:
-        print(json.dumps([{"section": r.section, "name": r.name, "found": r.found, "works": r.works} for r in rows], indent=2))
+        print(
+            json.dumps(
+                [{"section": r.section, "name": r.name, "found": r.found, "works": r.works} for r in rows], indent=2
+            )
+        )
         return 0
     width = max(len(row.name) for row in rows)
     section = ""
@@ -62,14 +69,20 @@ def _software() -> list[Row]:
     """Python and the packages that decide what runs."""
     from rnnlab import __version__
 
-    rows = [Row("software", "rnnlab", __version__), Row("software", "python", f"{platform.python_version()}, {sys.executable}")]
+    rows = [
+        Row("software", "rnnlab", __version__),
+        Row("software", "python", f"{platform.python_version()}, {sys.executable}"),
+    ]
     for name in ("torch", "hydra-core", "omegaconf", "tensorboard", "safetensors", "numpy"):
         try:
             rows.append(Row("software", name, version(name), True))
         except PackageNotFoundError:
             rows.append(Row("software", name, "not installed", False))
     compiler = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
-    return [*rows, Row("software", "C++ compiler", compiler or "none (only torch.compile needs one)", compiler is not None)]
+    return [
+        *rows,
+        Row("software", "C++ compiler", compiler or "none (only torch.compile needs one)", compiler is not None),
+    ]
 
 
 def _machine() -> list[Row]:
@@ -82,7 +95,11 @@ def _machine() -> list[Row]:
     rows = [
         Row("machine", "system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         Row("machine", "cores", f"{usable_cores()} usable of {os.cpu_count()}"),
-        Row("machine", "processor", ", ".join(filter(None, (info.get("model name", ""), features))) or platform.processor()),
+        Row(
+            "machine",
+            "processor",
+            ", ".join(filter(None, (info.get("model name", ""), features))) or platform.processor(),
+        ),
     ]
     if memory := _memory():
         rows.append(Row("machine", "memory", memory))
@@ -119,7 +136,7 @@ def _backends() -> list[Row]:
         from rnnlab.cells import backend_report
     except ImportError as error:
         return [Row("backends", "cells", f"cannot be imported: {error}", False)]
-    return [Row("backends", status.name, status.reason, status.works) for status in backend_report()]
+    return [Row("backends", status.name, status.detail, status.works) for status in backend_report()]
 
 
 def _corpora() -> list[Row]:

@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 from rnnlab.errors import ConfigError
+from rnnlab.options import one_line_errors
 from rnnlab.runs import RunSummary, list_runs, outputs_root
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="rnnlab runs", description="List the runs under outputs/, oldest first.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--status", help=f"only these: {', '.join(_STYLES)}")
-    arguments = parser.parse_args(argv)
+    arguments = one_line_errors(parser).parse_args(argv)
     if arguments.status is not None and arguments.status not in (*_STYLES, "unknown"):
         raise ConfigError(f"--status must be one of {', '.join(_STYLES)}, got '{arguments.status}'")
     found = [run for run in list_runs() if arguments.status in (None, run.status)]

@@ -1,6 +1,6 @@
 """`rnnlab train -m`: every combination of the listed values, each job in a process of its own, one table at the end.
 
-Hydra expands the values, and launches: a failing job, one out of memory or a crash of the interpreter costs that job only.
+Hydra expands the values and launches; a job that fails, runs out of memory or crashes costs that job only.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from rnnlab.compose import Arguments, check_sweep, run_hydra
+from rnnlab.compose import Arguments, check_sweep
 from rnnlab.errors import CannotWriteError, ConfigError, UserError
+from rnnlab.hydra_app import run_hydra
 from rnnlab.runs import RunSummary, create_run, outputs_root, summarize, write_json
 
 PARTLY_FAILED = 9
@@ -44,12 +46,13 @@ class Job:
 
 @dataclass(slots=True)
 class Sweep:
-    """A sweep under way: its folder, what all jobs share, and the jobs so far."""
+    """A sweep under way: its folder, what all jobs share, the jobs so far, and the exit code if it was stopped."""
 
     folder: Path
     arguments: Arguments
     varied_keys: set[str]
     jobs: list[Job] = field(default_factory=list)
+    stopped: int | None = None
 
     @property
     def name(self) -> str:
@@ -61,19 +64,47 @@ class Sweep:
 
         Returns:
             Its exit code.
+
+        Raises:
+            KeyboardInterrupt: The sweep was stopped.
         """
         values = dict(text.split("=", 1) for text in overrides)
-        job = Job(f"{self.name}/{len(self.jobs)}", {key: value for key, value in values.items() if key in self.varied_keys})
+        job = Job(
+            f"{self.name}/{len(self.jobs)}", {key: value for key, value in values.items() if key in self.varied_keys}
+        )
         job.name = f"{self.name}/{job_name(len(self.jobs), job.varied)}"
         self.jobs.append(job)
-        print(f"job {len(self.jobs) - 1}: {' '.join(f'{key}={value}' for key, value in job.varied.items())}", file=sys.stderr)
+        print(
+            f"job {len(self.jobs) - 1}: {' '.join(f'{key}={value}' for key, value in job.varied.items())}",
+            file=sys.stderr,
+        )
         config_dir = self.arguments.config_dir
         options = [f"--config-dir={config_dir}"] if config_dir else []
         command = [sys.executable, "-m", "rnnlab", "train", *options, *overrides, f"name={job.name}"]
-        job.exit_code = subprocess.run(command, check=False).returncode
+        job.exit_code = self._wait(subprocess.Popen(command))
         folder = outputs_root() / job.name
         job.run = summarize(folder) if folder.is_dir() else None
+        if self.stopped is not None or job.exit_code in (130, 143):
+            self.stopped = self.stopped or job.exit_code
+            raise KeyboardInterrupt  # unlike an Exception, Hydra lets it end the sweep
         return job.exit_code
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for a job. Ctrl-C reaches it too; it is given the time to save, and killed at the second."""
+
+        def stop(number: int, frame: object) -> None:
+            if self.stopped is not None:
+                process.kill()
+            elif number == signal.SIGTERM:  # the terminal sends Ctrl-C to the job as well, kill only to us
+                process.terminate()
+            self.stopped = 128 + number
+
+        kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
 
 def sweep(arguments: Arguments) -> int:
@@ -83,7 +114,7 @@ def sweep(arguments: Arguments) -> int:
         arguments: A command line with `-m`.
 
     Returns:
-        0 if all jobs are done, 9 if some failed, 130 after Ctrl-C.
+        0 if all jobs are done, 9 if some failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Raises:
         ConfigError: Anything wrong with the settings, found before the first job.
@@ -92,15 +123,15 @@ def sweep(arguments: Arguments) -> int:
         raise ConfigError(f"-m is for rnnlab train; {arguments.command} takes one value a setting")
     if arguments.flags.cfg or arguments.flags.info:
         raise ConfigError("--cfg and --info show one configuration; leave -m and the lists of values out")
-    typed = dict(text.split("=", 1) for text in arguments.texts if "=" in text)
     if "resume" in arguments.free:
         raise ConfigError("a sweep starts new runs; resume= goes on with one: leave -m out")
+    name = arguments.free.get("name")
     varied = check_sweep(arguments)
-    under_way = Sweep(_create_folder(typed.pop("name", None)), arguments, varied)
+    under_way = Sweep(_create_folder(name), arguments, varied)
     try:
         code = _run(under_way)
     except KeyboardInterrupt:
-        code = 130
+        code = under_way.stopped or 130
     finally:
         _report(under_way)
     return code
@@ -108,8 +139,10 @@ def sweep(arguments: Arguments) -> int:
 
 def job_name(index: int, varied: dict[str, str]) -> str:
     """Name a job after what is its own: `3-lstm-lr=0.003`, short and fit for any file system."""
-    parts = [value if "." not in key and key in ("model", "task", "optimizer") else f"{key.rpartition('.')[2]}={value}"
-             for key, value in varied.items()]
+    parts = [
+        value if "." not in key and key in ("model", "task", "optimizer") else f"{key.rpartition('.')[2]}={value}"
+        for key, value in varied.items()
+    ]
     text = re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", "-".join(parts))[:_MAX_JOB_NAME].rstrip("-.")
     return f"{index}-{text}" if text else str(index)
 
@@ -120,10 +153,7 @@ def _run(under_way: Sweep) -> int:
     def task(config: DictConfig) -> float:
         from hydra.core.hydra_config import HydraConfig
 
-        overrides = [str(text) for text in HydraConfig.get().overrides.task if not str(text).startswith("name=")]
-        code = under_way.run_job(overrides)
-        if code == 130:
-            raise KeyboardInterrupt
+        under_way.run_job([str(text) for text in HydraConfig.get().overrides.task])
         run = under_way.jobs[-1].run
         # What a sweeper such as hydra-optuna-sweeper looks at; the basic one does not.
         return run.value if run is not None and run.value is not None else float("nan")
@@ -131,8 +161,9 @@ def _run(under_way: Sweep) -> int:
     arguments = under_way.arguments
     options = [f"--config-dir={arguments.config_dir}"] if arguments.config_dir else []
     own = [f"hydra.sweep.dir={under_way.folder.absolute()}", "hydra.sweep.subdir=.", "hydra.job.chdir=false"]
-    texts = [text for text in arguments.texts if not text.startswith("name=")]
-    run_hydra("train", ["-m", *options, *texts, *own], task)
+    code = run_hydra("train", ["-m", *options, *arguments.texts, *own], task)
+    if code != 0:
+        return code
     return PARTLY_FAILED if any(job.exit_code != 0 for job in under_way.jobs) else 0
 
 
@@ -154,8 +185,16 @@ def _report(under_way: Sweep) -> None:
     rows: list[dict[str, Any]] = []
     for job in under_way.jobs:
         metric, value = (job.run.metric, job.run.value) if job.run is not None else (None, None)
-        rows.append({"job": job.name, **{key: job.varied.get(key, "") for key in keys}, "status": job.status,
-                     "exit_code": job.exit_code, "metric": metric, "value": value})
+        rows.append(
+            {
+                "job": job.name,
+                **{key: job.varied.get(key, "") for key in keys},
+                "status": job.status,
+                "exit_code": job.exit_code,
+                "metric": metric,
+                "value": value,
+            }
+        )
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
     writer.writeheader()

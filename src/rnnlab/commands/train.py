@@ -45,6 +45,7 @@ def run(request: Request) -> int:
     device = choose_device(config.trainer.device.value)
     threads = set_threads(config.trainer.threads)
     task = build_task(config.task, config.trainer, config.seed)
+    log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
     torch.manual_seed(config.seed)
     model = task.build_model(config.model).to(device)
@@ -117,5 +118,5 @@ def _dry_run(task: Task, model: nn.Module, device: torch.device) -> int:
     loss.backward()
     milliseconds = 1e3 * (time.perf_counter() - began)
     shape = tuple(window.inputs.shape)
-    log.info("dry run: first window (T, B) = %s, loss %.4f nats, %.0f ms", shape, float(loss), milliseconds)
+    log.info("dry run: first window (T, B) = %s, loss %.4f nats, %.0f ms", shape, float(loss.detach()), milliseconds)
     return 0

@@ -13,6 +13,9 @@ _NUMBER = r"\d+(?:[.,]\d+)+"
 _WORD = r"[^\W_]+(?:'[^\W_]+)*"
 _REVIEW_TOKEN = re.compile(rf"{_NUMBER}|{_WORD}|[.,!?]")
 _TEXT_TOKEN = re.compile(rf"<(?:unk|eos)>|{_NUMBER}|{_WORD}|[^\s]")
+_SEPARATED_DIGITS = re.compile(r"\d[.,]\d")
+_OUTER_APOSTROPHE = re.compile(r"(?<![a-z0-9])'|'(?![a-z0-9])")
+_ASCII_DROPPED = str.maketrans({c: " " for c in map(chr, range(128)) if not (c.isalnum() or c in "'.,!?")})
 _LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _CLOSING = frozenset({".", ",", "!", "?", ";", ":", ")", "]", "%"})
 _OPENING = frozenset({"(", "[", "$"})
@@ -38,7 +41,16 @@ def review_tokens(text: str) -> list[str]:
 
     "It's <br />not bad!" gives: it's not bad !
     """
-    return _REVIEW_TOKEN.findall(_plain(_LINE_BREAK_TAG.sub(" ", text)))
+    text = _plain(_LINE_BREAK_TAG.sub(" ", text) if "<" in text else text)
+    if not text.isascii() or _SEPARATED_DIGITS.search(text):
+        return _REVIEW_TOKEN.findall(text)
+    # The same tokens without a regular expression a word: 25,000 reviews in 1 s instead of 4.
+    if "'" in text:
+        text = _OUTER_APOSTROPHE.sub(" ", text)
+    text = text.translate(_ASCII_DROPPED)
+    for mark in ".,!?":
+        text = text.replace(mark, f" {mark} ")
+    return text.split()
 
 
 def tokenizer(name: str) -> Callable[[str], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Sentiment(Task):
         tokens = {split: [review_tokens(text) for text in getattr(corpus, split).texts] for split in SPLITS}
         if self._vocabulary is None:
             self._vocabulary = Vocabulary.build(
-                (token for text in tokens["train"] for token in text),
+                chain.from_iterable(tokens["train"]),
                 min_count=self._config.min_count,
                 max_size=self._config.max_vocab,
                 specials=(PAD, UNK),

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rnnlab.config import Averaging, Precision, TrainConfig
 from rnnlab.data.windows import Window, WindowSource
 from rnnlab.errors import CheckpointError, DivergedError, StoppedError
+from rnnlab.inspection.gates import gate_activations, saturation
 from rnnlab.models.state import State, detach, reset
 from rnnlab.schema import plain, walk
 from rnnlab.tasks.base import Scores, Task, score
@@ -356,6 +357,11 @@ class Trainer:
             self._events.histogram(f"weights/{name}", parameter, self.counters.step)
             if parameter.grad is not None:
                 self._events.histogram(f"gradients/{name}", parameter.grad, self.counters.step)
+        window = self.task.score_windows("valid", self._config.eval_batch_size)[0].to(self.device)
+        activations = gate_activations(self.scored_model, window.inputs, window.lengths)
+        for name, values in activations.items():
+            self._events.histogram(f"gates/{name}", values, self.counters.step)
+        self._events.scalars({f"saturation/{k}": v for k, v in saturation(activations).items()}, self.counters.step)
 
     def _reason_to_end(self) -> str | None:
         """Say why the run is over, or None."""

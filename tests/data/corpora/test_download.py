@@ -5,6 +5,7 @@ import io
 import logging
 import tarfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -124,9 +125,29 @@ def test_a_download_is_checked_before_it_gets_its_name(tmp_path, monkeypatch):
         Path(output_file).write_bytes(b"<html>not the file</html>")
 
     monkeypatch.setattr(pooch.HTTPDownloader, "__call__", deliver)
-    with pytest.raises(DataError, match=r"cannot be downloaded \(SHA256 hash .* put train\.csv into"):
+    with pytest.raises(DataError, match=r"cannot be downloaded: SHA256 hash .* put train\.csv into"):
         download(corpus_of(), tmp_path / "tiny")
     assert list((tmp_path / "tiny").iterdir()) == []
+
+
+def test_a_failed_connection_is_said_in_a_few_words(tmp_path, monkeypatch):
+    import pooch
+    import requests
+
+    errors = {
+        "no connection": requests.ConnectionError("HTTPSConnectionPool(...)"),
+        "no answer in time": requests.ReadTimeout("HTTPSConnectionPool(...)"),
+    }
+    for reason, error in errors.items():
+        monkeypatch.setattr(pooch.HTTPDownloader, "__call__", Mock(side_effect=error))
+        with pytest.raises(DataError, match=f"cannot be downloaded: {reason}; put"):
+            download(corpus_of(), tmp_path)
+    response = requests.Response()
+    response.status_code, response.url = 404, "https://example.org/train.csv"
+    error = requests.HTTPError("404", response=response)
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", Mock(side_effect=error))
+    with pytest.raises(DataError, match=r"https://example\.org/train\.csv answers with status 404"):
+        download(corpus_of(), tmp_path)
 
 
 def test_a_good_download_is_kept(tmp_path, monkeypatch, caplog):

@@ -84,7 +84,7 @@ def test_changed_content_is_refused(no_corpora):
 
 def test_without_a_connection_the_message_says_where_to_put_the_files(no_corpora):
     with pytest.raises(
-        DataError, match=r"cannot be downloaded \(no route to host\); put train\.txt into \$RNNLAB_DATA/tiny or .*cache"
+        DataError, match=r"cannot be downloaded: no route to host; put train\.txt into \$RNNLAB_DATA/tiny or .*cache"
     ):
         load_files(corpus_of())
 

@@ -53,7 +53,7 @@ def download(corpus: Corpus, folder: Path) -> None:
             raise CannotWriteError(f"cannot write {folder}: {error.strerror}") from None
         wanted = ", ".join(file.name for file in corpus.files)
         raise DataError(
-            f"corpus {corpus.name!r} is not on this machine and cannot be downloaded ({_one_line(error)}); "
+            f"corpus {corpus.name!r} is not on this machine and cannot be downloaded: {_why_no_download(error)}; "
             f"put {wanted} into $RNNLAB_DATA/{corpus.name} or {folder}"
         ) from None
 
@@ -133,6 +133,16 @@ def _fetch(url: str, sha256: str, folder: Path, name: str) -> Path:
     # pooch types this parameter more narrowly than its own downloaders are.
     path = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=folder, downloader=downloader)  # pyright: ignore[reportArgumentType]
     return Path(path)
+
+
+def _why_no_download(error: Exception) -> str:
+    """The reason in a few words; requests (which pooch uses) puts its whole call chain into the message."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"{response.url} answers with status {response.status_code}"
+    if type(error).__module__.startswith("requests."):
+        return "no answer in time" if "Timeout" in type(error).__name__ else "no connection"
+    return _one_line(error)
 
 
 def _one_line(error: Exception) -> str:

@@ -110,19 +110,22 @@ def _assemble(name: str, given: dict[str, list[str]]) -> TuneCorpus:
     shares = {split: 0.0 if split in given else share for split, share in shares.items()}
     parts: dict[str, list[str]] = {split: [] for split in SPLITS}
     skipped: Counter[str] = Counter()
-    seen: set[str] = set()
+    seen: set[tuple[str | None, str | None, str]] = set()
     # What is tested first: of two copies, that one is kept.
     for origin in ("test", "valid", "train"):
         for raw in given.get(origin, []):
             tune = clean_tune(raw)
-            reason = _why_unusable(tune, seen)
+            music = tune_body(tune)
+            # What copies share even under another title.
+            identity = (header_field(tune, "K"), header_field(tune, "M"), "".join(music.split()))
+            reason = _why_unusable(tune, music) or ("a copy of another tune" if identity in seen else None)
             if reason:
                 skipped[reason] += 1
                 continue
-            seen.add(_identity(tune))
+            seen.add(identity)
             split = origin
             if origin == "train":
-                key = normalised_title(tune) or tune_body(tune)
+                key = normalised_title(tune) or music
                 split = hash_split(key, valid_share=shares["valid"], test_share=shares["test"])
             parts[split].append(tune)
     if not seen:
@@ -133,13 +136,7 @@ def _assemble(name: str, given: dict[str, list[str]]) -> TuneCorpus:
     return TuneCorpus(name=name, skipped=dict(skipped), **parts)
 
 
-def _identity(tune: str) -> str:
-    """What copies of a tune share even under another title: key, metre and music, white space aside."""
-    music = "".join(tune_body(tune).split())
-    return f"{header_field(tune, 'K')}\n{header_field(tune, 'M')}\n{music}"
-
-
-def _why_unusable(tune: str, seen: set[str]) -> str | None:
+def _why_unusable(tune: str, music: str) -> str | None:
     key = header_field(tune, "K")
     if key is None:
         return "no key (K:)"
@@ -147,8 +144,6 @@ def _why_unusable(tune: str, seen: set[str]) -> str | None:
         return "unreadable key (K:)"
     if voice_count(tune) > 1:
         return "several voices"
-    if not re.search("[A-Ga-g]", tune_body(tune)):
+    if not re.search("[A-Ga-g]", music):
         return "no note"
-    if _identity(tune) in seen:
-        return "a copy of another tune"
     return None

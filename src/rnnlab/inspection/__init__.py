@@ -1,0 +1,1 @@
+"""Looks inside a model: what its gates, states and gradients do."""

@@ -1,0 +1,71 @@
+"""JSON files that are whole or absent, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from rnnlab.errors import CannotWriteError, CheckpointError
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write JSON so that a reader, or a crash, finds the old file or the new one, never a part.
+
+    Numbers that are not finite become null: JSON has none.
+
+    Raises:
+        CannotWriteError: Disk full, read-only, no permission.
+    """
+    content = (json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises:
+        CheckpointError: No such file, not JSON, or no object in it.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: not JSON ({str(error)[:80]})") from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} is damaged: wanted a JSON object, got {type(data).__name__}")
+    return data
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows cannot open folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _finite(value: Any) -> Any:
+    """Replace nan and inf by None, all the way down."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

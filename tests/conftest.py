@@ -1,0 +1,79 @@
+"""What tests share: tiny corpora, and runs made in this process from a command line."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rnnlab.cli import main
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tests run side by side: a thread each."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch) -> Path:
+    """An outputs folder of the test's own."""
+    monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path / "outputs"
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory) -> dict[str, Path]:
+    """One tiny corpus of the user's own for each task."""
+    folder = tmp_path_factory.mktemp("corpora")
+    draw = random.Random(0)
+    words = "the cat sat on a mat and saw one red bird fly over two old trees".split()
+    (folder / "words.txt").write_text(
+        "a rare rabbit\n" + "".join(" ".join(draw.choices(words, k=draw.randint(3, 9))) + "\n" for _ in range(300))
+    )
+    good, bad = "good great fine lovely".split(), "bad awful poor dull".split()
+    rows = []
+    for number in range(240):
+        label, marks = ("pos", good) if number % 2 else ("neg", bad)
+        text = draw.choices(words, k=draw.randint(2, 12))
+        text.insert(draw.randrange(len(text)), draw.choice(marks))
+        rows.append(f"{' '.join(text)} {number},{label}\n")
+    (folder / "reviews.csv").write_text("text,label\n" + "".join(rows))
+    tunes = []
+    for number in range(60):
+        bars = [" ".join(draw.choices(["A2", "B2", "c2", "d2"], k=4)) for _ in range(draw.randint(2, 6))]
+        tunes.append(f"X:{number}\nT:Tune {number}\nM:4/4\nL:1/8\nK:D\n{' | '.join(bars)} |]\n")
+    (folder / "tunes.abc").write_text("\n".join(tunes))
+    return {"next_word": folder / "words.txt", "sentiment": folder / "reviews.csv", "music": folder / "tunes.abc"}
+
+
+@pytest.fixture
+def train(outputs, corpora) -> Train:
+    """Train a tiny run in this process: `train("music", "trainer.max_steps=3")` gives its folder."""
+
+    def run(task: str, *overrides: str, name: str = "run", exit_code: int = 0) -> Path:
+        given = {override.partition("=")[0] for override in overrides}
+        base = {
+            "task.corpus": corpora[task],
+            "model.hidden_size": 6,
+            "model.embedding_size": 5,
+            "trainer.batch_size": 8,
+            "trainer.max_epochs": 1,
+            "trainer.max_steps": 4,
+            "trainer.log_every_steps": 1,
+            "trainer.threads": 1,
+            "trainer.sample_len": 12,
+        }
+        if task == "next_word":
+            base["trainer.bptt_len"] = 8
+        settings = [f"{key}={value}" for key, value in base.items() if key not in given]
+        code = main(["train", f"task={task}", f"name={name}", *settings, *overrides])
+        assert code == exit_code
+        return outputs / name
+
+    return run

@@ -1,0 +1,155 @@
+"""Typos and types: what a mistyped key or value is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from rnnlab.choices import close_matches, did_you_mean
+from rnnlab.compose import compose, read_arguments, settings_of
+from rnnlab.config import COMMANDS, SCHEMAS, TrainerConfig
+from rnnlab.menu import read_menu
+from rnnlab.overrides import type_problem, unknown_key
+from rnnlab.schema import Setting, settings
+
+# what was typed -> what was meant; one or two slips each
+TYPOS = {
+    "model.hiden_size": "model.hidden_size",
+    "model.hidden_sise": "model.hidden_size",
+    "model.hiddensize": "model.hidden_size",
+    "hiden_size": "model.hidden_size",
+    "model.num_layer": "model.num_layers",
+    "model.numlayers": "model.num_layers",
+    "model.nun_layers": "model.num_layers",
+    "model.bidirectionl": "model.bidirectional",
+    "model.bidrectional": "model.bidirectional",
+    "model.embeding": "model.embedding",
+    "model.embeding_size": "model.embedding_size",
+    "model.embedding_sizes": "model.embedding_size",
+    "model.tie_weight": "model.tie_weights",
+    "model.tied_weights": "model.tie_weights",
+    "model.dropuot": "model.dropout",
+    "dropot": "model.dropout",
+    "model.nonlinearty": "model.nonlinearity",
+    "model.initialization": "model.initialisation",
+    "model.init_rnage": "model.init_range",
+    "model.forget_bias": "model.forget_gate_bias",
+    "model.poling": "model.pooling",
+    "model.backnd": "model.backend",
+    "modl.cell": "model.cell",
+    "optimzer.lr": "optimizer.lr",
+    "optimiser.lr": "optimizer.lr",
+    "optimizer.weigth_decay": "optimizer.weight_decay",
+    "optimizer.beta_1": "optimizer.beta1",
+    "optimizer.epss": "optimizer.eps",
+    "trainer.batchsize": "trainer.batch_size",
+    "trainer.bath_size": "trainer.batch_size",
+    "batch_sise": "trainer.batch_size",
+    "trainer.btpt_len": "trainer.bptt_len",
+    "trainer.bptt_length": "trainer.bptt_len",
+    "trainer.random_bpt": "trainer.random_bptt",
+    "trainer.acumulate": "trainer.accumulate",
+    "trainer.clip_gradnorm": "trainer.clip_grad_norm",
+    "trainer.clip_grad_vale": "trainer.clip_grad_value",
+    "trainer.max_epoch": "trainer.max_epochs",
+    "trainer.maxepochs": "trainer.max_epochs",
+    "max_epoch": "trainer.max_epochs",
+    "trainer.max_step": "trainer.max_steps",
+    "trainer.max_minute": "trainer.max_minutes",
+    "trainer.patiance": "trainer.patience",
+    "trainer.eval_every_step": "trainer.eval_every_steps",
+    "trainer.averagin": "trainer.averaging",
+    "trainer.averaging_decy": "trainer.averaging_decay",
+    "trainer.presicion": "trainer.precision",
+    "trainer.devise": "trainer.device",
+    "trainer.treads": "trainer.threads",
+    "trainer.log_every_step": "trainer.log_every_steps",
+    "trainer.histogram": "trainer.histograms",
+    "trainer.sample_length": "trainer.sample_len",
+    "task.corpsu": "task.corpus",
+    "task.max_length": "task.max_len",
+    "task.min_coutn": "task.min_count",
+    "task.truncat": "task.truncate",
+    "trainer.lr": "optimizer.lr",
+    "sed": "seed",
+    "nmae": "name",
+    "resum": "resume",
+    "dry_rn": "dry_run",
+    "modle": "model",
+    "taks": "task",
+    "optimizr": "optimizer",
+    "schedular": "scheduler",
+    "experimnt": "experiment",
+    "exp": "experiment",
+}
+
+
+def test_nearly_every_typo_has_the_right_setting_among_three_suggestions():
+    present = settings_of(compose(read_arguments("train", [])))
+    menu = read_menu("train")
+    missed = []
+    for typed, meant in TYPOS.items():
+        told = unknown_key(typed, present, menu)
+        suggested = told.partition("did you mean ")[2].rstrip("?").replace(" or ", ", ").split(", ")
+        assert len(suggested) <= 3
+        if meant not in suggested:
+            missed.append((typed, told))
+    assert len(TYPOS) >= 40
+    assert len(missed) <= 0.05 * len(TYPOS), missed
+
+
+def test_every_typo_of_a_choice_has_the_right_choice_first():
+    for typed, meant in {"lstmm": "lstm", "lsmt": "lstm", "grru": "gru", "iirnn": "irnn"}.items():
+        assert close_matches(typed, ["gru", "irnn", "lstm", "rnn"])[0] == meant
+
+
+def test_a_word_that_is_close_to_nothing_gets_no_suggestion():
+    assert did_you_mean("zzzzzz", ["model.hidden_size"]) == ""
+
+
+def every_setting() -> list[Setting]:
+    schemas = [(TrainerConfig, "trainer."), *((schema, "") for schema in COMMANDS.values())]
+    schemas += [(schema, f"{group}.") for group, forms in SCHEMAS.items() for schema in forms.values()]
+    return [one for schema, prefix in schemas for one in settings(schema, prefix).values() if not one.is_section]
+
+
+NUMBERS = [setting for setting in every_setting() if setting.kind in (int, float)]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1e308, 1e308, 2**63, -(2**63)])
+def test_no_number_may_be_nan_infinite_or_huge(value: float):
+    for setting in NUMBERS:
+        if setting.kind is int and isinstance(value, float):
+            assert "must be a whole number" in str(type_problem(setting, value)), setting.key
+        else:
+            assert f"got {value}" in str(setting.problem(value)), setting.key
+
+
+@pytest.mark.parametrize("value", [True, False, "", "abc", "5", [1], {"a": 1}, "???"])
+def test_no_number_may_be_something_else(value: object):
+    for setting in NUMBERS:
+        assert "got " in str(type_problem(setting, value)), setting.key
+
+
+def test_no_whole_number_may_be_a_fraction_and_no_switch_a_number():
+    for setting in every_setting():
+        if setting.kind is int:
+            assert "must be a whole number" in str(type_problem(setting, 1.5)), setting.key
+        if setting.kind is bool:
+            assert type_problem(setting, 2) == "must be true or false, got 2"
+            assert [type_problem(setting, value) for value in (True, False, "yes", "off")] == [None] * 4
+
+
+def test_null_is_for_optional_settings_only():
+    for setting in every_setting():
+        assert (type_problem(setting, None) is None) == setting.optional, setting.key
+
+
+def test_every_setting_a_user_may_set_has_a_line_of_help():
+    chosen = {"name", "task.name", "optimizer.name", "scheduler.name"}  # set by the choice of a file
+    assert {setting.key for setting in every_setting() if not setting.doc} <= chosen
+
+
+def test_every_default_is_within_its_limits():
+    for setting in every_setting():
+        if setting.default != "???":
+            assert setting.problem(setting.default) is None, setting.key
