@@ -8,7 +8,7 @@ from rnnlab.choices import close_matches, did_you_mean
 from rnnlab.compose import compose, read_arguments, settings_of
 from rnnlab.config import COMMANDS, SCHEMAS, TrainerConfig
 from rnnlab.menu import read_menu
-from rnnlab.overrides import type_problem, unknown_key
+from rnnlab.overrides import parse, type_problem, unknown_key, value_problems
 from rnnlab.schema import Setting, settings
 
 # what was typed -> what was meant; one or two slips each
@@ -83,8 +83,7 @@ TYPOS = {
 }
 
 
-def test_nearly_every_typo_has_the_right_setting_among_three_suggestions():
-    present = settings_of(compose(read_arguments("train", [])))
+def test_nearly_every_typo_has_the_right_setting_among_three_suggestions(present: dict[str, Setting]):
     menu = read_menu("train")
     missed = []
     for typed, meant in TYPOS.items():
@@ -104,6 +103,62 @@ def test_every_typo_of_a_choice_has_the_right_choice_first():
 
 def test_a_word_that_is_close_to_nothing_gets_no_suggestion():
     assert did_you_mean("zzzzzz", ["model.hidden_size"]) == ""
+
+
+@pytest.fixture(scope="module")
+def present() -> dict[str, Setting]:
+    return settings_of(compose(read_arguments("train", [])))
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("model.hiden_size=3", "unknown setting model.hiden_size; did you mean model.hidden_size"),
+        ("model=xyz", "model has no choice 'xyz'; choose one of gru, irnn, lstm, rnn"),
+        (
+            "optimizer.momentum=0.9",
+            "unknown setting optimizer.momentum: only optimizer=momentum, rmsprop or sgd have it",
+        ),
+        ("model.hidden_size=1.5", "model.hidden_size must be a whole number, got 1.5"),
+        ("trainer.max_steps=1e4", "trainer.max_steps must be a whole number or null, got 10000.0; write 10000"),
+        ("model.hidden_size='5'", "model.hidden_size must be a whole number, got '5'"),
+        ("model.hidden_size=true", "model.hidden_size must be a whole number, got true"),
+        ("model.hidden_size=null", "model.hidden_size must be a whole number, got null"),
+        ("model.hidden_size=[1,2]", "model.hidden_size must be a whole number, got [1, 2]"),
+        ("model.hidden_size={a:1}", "model.hidden_size must be a whole number, got {'a': 1}"),
+        ("model.hidden_size=???", "model.hidden_size must be given, got ???"),
+        ("model.hidden_size=", "model.hidden_size must be a whole number, got ''"),
+        ("model.bidirectional=2", "model.bidirectional must be true or false, got 2"),
+        ("model.dropout=much", "model.dropout must be a number, got 'much'"),
+        ("model.cell=lstn", "model.cell must be one of rnn, lstm, gru, got 'lstn'; did you mean lstm?"),
+        ("model.cell=1", "model.cell must be one of rnn, lstm, gru, got 1"),
+        ("task.corpus=null", "task.corpus must be text, got null"),
+        ("task.corpus=a(b", """put it in quotes: 'task.corpus="a(b"'"""),
+        ("optimizer.name=sgd", "optimizer.name is set by the choice of optimizer; it cannot be set alone"),
+        ("model={hidden_size:3}", "model takes a choice (gru, irnn, lstm, rnn), got {'hidden_size': 3}"),
+        ("model=null", "model takes a choice (gru, irnn, lstm, rnn), got null"),
+        ("+model.hidden_size=3", "+ cannot add a setting; write model.hidden_size=3"),
+        ("+model.hiden_size=3", "+ cannot add a setting; did you mean model.hidden_size"),
+        ("+model=gru", "+model: write model=gru, without +"),
+        ("~model.dropout", "~model.dropout: settings cannot be taken away"),
+        ("model@other=lstm", "model@other=lstm: @ is not used here; write model=..."),
+        ("lstm", "lstm: a setting is key=value; did you mean model=lstm?"),
+        ("trainer.batch_size", "trainer.batch_size: its value is missing; write trainer.batch_size=..."),
+        ("=3", "=3: a setting's name is missing before ="),
+        ("seed=0,1", "seed takes one value, got '0,1'; lists of values sweep: add -m"),
+        ("seed=range(3)", "seed takes one value, got 'range(3)'; lists of values sweep: add -m"),
+        ("model.hidden_size=3\n4", "model.hidden_size: a value has no control characters"),
+        ("experiment=null", "experiment is none unless it is given"),
+        ("hydra.run.dir=x", "hydra.run.dir cannot be set outside a sweep"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(typed: str, message: str, present: dict[str, Setting]):
+    menu = read_menu("train")
+    parsed, found = parse([typed], menu, sweep=False)
+    found += value_problems(parsed, present, menu)
+    assert len(found) == 1
+    assert message in found[0]
+    assert "\n" not in found[0]
 
 
 def every_setting() -> list[Setting]:

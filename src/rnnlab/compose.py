@@ -25,7 +25,7 @@ from rnnlab.config import COMMANDS, FREE_TEXT
 from rnnlab.errors import ConfigError
 from rnnlab.explain import explain
 from rnnlab.guard import check_files, check_tree
-from rnnlab.hydra_app import initialized, register, run_hydra
+from rnnlab.hydra_app import initialized, run_hydra
 from rnnlab.menu import read_menu
 from rnnlab.options import one_line_errors
 from rnnlab.schema import Setting, plain, settings
@@ -153,7 +153,6 @@ def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
     Raises:
         ConfigError: Unknown keys or choices, wrong types, files that cannot be read or name code to run.
     """
-    register()
     menu = read_menu(arguments.command, arguments.config_dir)
     parsed, found = overrides.parse(arguments.texts, menu, sweep=sweep)
     chosen = [entry for entry in parsed if overrides.is_group(entry, menu)]
@@ -186,7 +185,6 @@ def check_sweep(arguments: Arguments) -> set[str]:
     Raises:
         ConfigError: Anything that no job could start with.
     """
-    register()
     menu = read_menu(arguments.command, arguments.config_dir)
     parsed, found = overrides.parse(arguments.texts, menu, sweep=True)
     raise_together(found)

@@ -42,11 +42,14 @@ def explain(error: BaseException, keys: Iterable[str] = ()) -> str:
         r"Could not find '([^']+)'(?s:.*?Available options in '[^']+':\n(?P<options>(?:\t\S+\n?)+))?", text
     ):
         options = (lost["options"] or "").split()
-        return f"{place}there is no config {lost[1]}" + (f"; choose one of {', '.join(options)}" if options else "")
+        # Without the place: Hydra names the file that the choice would go to, not the one it is written in.
+        return f"there is no config {lost[1]}" + (f"; choose one of {', '.join(options)}" if options else "")
     if "Interpolation to parent node" in text:
         return f"{place}{key}: its ${{...}} names the group it is in; name one setting"
     if wrong := re.search(r"Incompatible value '(.*?)' for field of type '(\w+)'", text):
         got = "null" if wrong[1] == "None" else repr(wrong[1])
+        if "interpolation" not in text:
+            return f"{place}{key} must be given, got {got}"
         return f"{place}{key}: the value inserted by ${{...}} is {got}, which it cannot be"
     if wrong := re.search(r"Value (.+?) of type '\w+' could not be converted to (\w+)", text):
         wanted = {"Integer": "a whole number", "Float": "a number"}.get(wrong[2], wrong[2])

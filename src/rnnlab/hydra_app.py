@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,17 @@ from rnnlab.config import COMMANDS, SCHEMAS, TrainerConfig
 VERSION_BASE = "1.3"
 
 
-def register() -> None:
-    """Put the schemas where the YAML files expect them: under hydra/, so that no help or completion shows them."""
+@cache
+def register(command: str) -> None:
+    """Put a command's schemas where its YAML files expect them: under hydra/, so that no help shows them as choices.
+
+    Args:
+        command: The verb.
+    """
     store = ConfigStore.instance()
-    for name, schema in COMMANDS.items():
-        store.store(group="hydra/rnnlab", name=name, node=schema)
+    store.store(group="hydra/rnnlab", name=command, node=COMMANDS[command])
+    if command != "train":
+        return
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             store.store(group=f"hydra/rnnlab/{group}", name=name, node=schema)
@@ -40,6 +47,7 @@ def initialized(command: str, config_dir: Path | None) -> Iterator[None]:
         command: The verb.
         config_dir: The folder of `--config-dir`.
     """
+    register(command)
     with initialize_config_dir(str(configs_folder()), job_name=command, version_base=VERSION_BASE):
         if config_dir is not None:
             loader = config_loader()
@@ -68,7 +76,7 @@ def run_hydra(command: str, argv: list[str], task: Callable[[DictConfig], Any]) 
     Returns:
         Hydra's exit code.
     """
-    register()
+    register(command)
     kept = sys.argv
     sys.argv = [f"rnnlab {command}", *argv]
     try:

@@ -226,8 +226,8 @@ def _choice_problem(override: Override, menu: Menu) -> str | None:
     names = list(menu.groups[group])
     for value in values(override):
         for name in value if isinstance(value, list) else [value]:
-            if name is None and group == "experiment":
-                continue
+            if name is None and menu.defaults.get(group) == "null":
+                return f"{group} is none unless it is given; leave {group}=null out"
             if isinstance(name, dict) or name is None:
                 inside = next((key for key in menu.known if key.startswith(group + ".")), f"{group}.name")
                 return f"{group} takes a choice ({', '.join(names)}), got {shown(name)}; single settings: {inside}=..."
