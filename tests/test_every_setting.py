@@ -70,6 +70,7 @@ CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "trainer.averaging_start_epoch": ("music", "1", (*LONG, "trainer.averaging=mean")),
     "trainer.precision": ("music", "bf16", ()),
     "trainer.threads": ("music", "2", ()),
+    "trainer.tune_allocator": ("music", "false", ()),
     "trainer.log_every_steps": ("music", "3", ()),
     "trainer.histograms": ("music", "true", ()),
     "trainer.checkpoint_every_steps": ("music", "1", ()),
@@ -103,7 +104,7 @@ def outcome(folder: Path, written: list[str]) -> dict[str, object]:
                     events.append((value.tag, event.step, value.tensor.SerializeToString()))
     return {
         **{key: result.get(key) for key in ("metrics", "steps", "epochs", "best_step")},
-        **{key: run[key] for key in ("threads", "backend", "num_parameters", "vocabulary_hash", "corpus")},
+        **{key: run[key] for key in ("threads", "allocator", "backend", "num_parameters", "vocabulary_hash", "corpus")},
         "weights": hashlib.sha256((folder / "checkpoints/last/model.safetensors").read_bytes()).hexdigest(),
         "events": events,
         "checkpoints": written,

@@ -34,7 +34,9 @@ Start with:
   rnnlab train task=sentiment model=lstm     a first model
   rnnlab train --help                        all it can be told
 
-rnnlab VERB --help explains a verb. Tab completion: eval "$(rnnlab -sc install=bash)\""""
+rnnlab VERB --help explains a verb.
+Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
+                rnnlab -sc install=fish | source"""
 
 _WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
 _MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "out of memory", "not enough memory")
@@ -107,7 +109,7 @@ def _run_composed(verb: str, argv: list[str]) -> int:
 
         print(command_help(verb, config_dir(argv)))
         return 0
-    from rnnlab.compose import compose_request, hand_to_hydra, read_arguments
+    from rnnlab.compose import compose_request, read_arguments
     from rnnlab.config import COMMANDS
     from rnnlab.schema import settings
 
@@ -126,7 +128,9 @@ def _run_composed(verb: str, argv: list[str]) -> int:
 
         return sweep(arguments)
     if flags.cfg or flags.info or flags.hydra_help:
-        return hand_to_hydra(arguments)
+        from rnnlab.show import show
+
+        return show(arguments)
     request = compose_request(arguments)
     return import_module(f"rnnlab.commands.{verb}").run(request)
 

@@ -1,7 +1,6 @@
 """From a command line to checked settings: Hydra composes, rnnlab checks and words the errors.
 
-`rnnlab train model=lstm` becomes a `Request`; `--cfg`, `--info` and `--hydra-help` are handed to Hydra itself once the
-settings are known to be right. No torch.
+`rnnlab train model=lstm` becomes a `Request`. No torch.
 """
 
 from __future__ import annotations
@@ -13,25 +12,25 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from rnnlab import overrides
 from rnnlab.checks import problems
-from rnnlab.choices import close_matches, did_you_mean
+from rnnlab.choices import close_matches
 from rnnlab.config import COMMANDS, FREE_TEXT
 from rnnlab.errors import ConfigError
 from rnnlab.explain import explain
 from rnnlab.guard import check_files, check_tree
-from rnnlab.hydra_app import initialized, run_hydra
+from rnnlab.hydra_app import initialized
 from rnnlab.menu import read_menu
 from rnnlab.options import one_line_errors
 from rnnlab.schema import Setting, plain, settings
 
 _JOBS_CHECKED = 30  # of a sweep, before it starts: a second or two
-_COMPOSING = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError)
+# What Hydra and OmegaConf raise while they compose.
+COMPOSING = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def compose_request(arguments: Arguments, *, sweep: bool = False) -> Request:
     try:
         missing = sorted(OmegaConf.missing_keys(job))
         result: Any = None if missing else OmegaConf.to_object(job)
-    except _COMPOSING as error:
+    except COMPOSING as error:
         raise ConfigError(explain(error, settings_of(job))) from error
     if missing:
         raise ConfigError(_missing(arguments.command, missing))
@@ -161,11 +160,11 @@ def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
         check_files(arguments.config_dir, pairs)
     try:
         config = _compose(arguments, [str(entry.input_line) for entry in parsed])
-    except _COMPOSING as error:
+    except COMPOSING as error:
         # Something typed does not fit the schema, or a file does not: the groups alone tell which.
         try:
             config = _compose(arguments, [str(entry.input_line) for entry in chosen])
-        except _COMPOSING as file_error:
+        except COMPOSING as file_error:
             raise_together(found)
             raise ConfigError(explain(file_error, menu.known)) from file_error
         present = settings_of(config)
@@ -212,26 +211,6 @@ def settings_of(config: DictConfig) -> dict[str, Setting]:
     return found
 
 
-def hand_to_hydra(arguments: Arguments) -> int:
-    """Let Hydra itself answer `--cfg`, `--info` and `--hydra-help`, after our own look at the settings.
-
-    Raises:
-        ConfigError: Anything wrong with the settings.
-    """
-    flags = arguments.flags
-    if not flags.hydra_help:
-        config = compose(arguments)
-        if flags.package not in (None, "_global_") and OmegaConf.select(config, flags.package) is None:
-            raise ConfigError(
-                f"--package: there is no {flags.package}{did_you_mean(flags.package, settings_of(config))}"
-            )
-    argv = [f"--{name}={value}" for name in ("cfg", "info", "package") if (value := getattr(flags, name)) is not None]
-    argv += [f"--{name.replace('_', '-')}" for name in ("resolve", "hydra_help") if getattr(flags, name)]
-    argv += [f"--config-dir={arguments.config_dir}"] if arguments.config_dir else []
-    quoted = [f"{key}={_quoted(value)}" for key, value in arguments.free.items()]
-    return run_hydra(arguments.command, [*argv, *arguments.texts, *quoted], lambda config: None)
-
-
 def raise_together(found: list[str]) -> None:
     """Raise all problems as one error, if there are any.
 
@@ -267,11 +246,6 @@ def _missing(command: str, keys: list[str]) -> str:
 def _free_value(setting: Setting, value: str) -> str | None:
     """Take a free text as it stands; null means none for names of files and runs, not in a text or prompt."""
     return None if value == "null" and setting.optional and setting.key not in ("text", "prompt") else value
-
-
-def _quoted(value: str) -> str:
-    """Write a free text so that Hydra's grammar gives it back."""
-    return QuotedString(value.replace("${", "\\${"), Quote.double).with_quotes()
 
 
 def _joined(found: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,23 @@ def set_threads(wanted: int) -> int:
 
     torch.set_num_threads(wanted or usable_cores())
     return torch.get_num_threads()
+
+
+def tune_allocator() -> bool:
+    """Let glibc keep freed memory for the next step instead of giving it back to the system.
+
+    By default every buffer of some megabytes is mapped anew and its pages are faulted in one by one, at every step: a
+    quarter to a third of the time of a small model's step on a CPU. Peak memory stays, memory between steps grows to it.
+
+    Returns:
+        Whether there is a glibc and it agreed.
+    """
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    return all(mallopt(*pair) for pair in ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 64 << 20)))
 
 
 def _cgroup_cores() -> float | None:

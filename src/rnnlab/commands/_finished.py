@@ -10,7 +10,7 @@ from torch import nn
 
 from rnnlab.config import TrainConfig, UseConfig, train_settings
 from rnnlab.errors import CheckpointError
-from rnnlab.hardware import choose_device, set_threads
+from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.runs import find_run, read_json
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.checkpoint import load_model
@@ -37,6 +37,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     folder = find_run(use.run)
     device = choose_device(use.device.value)
     set_threads(use.threads)
+    tune_allocator()
     config = saved_settings(folder)
     task = build_task(config.task, config.trainer, config.seed)
     task.restore(read_json(folder / "vocabulary.json"))

@@ -22,10 +22,8 @@ from rnnlab.tasks import Task
 STOPPED = (129, 130, 143)
 
 
-def record_run(
-    folder: Path, request: Request, task: Task, *, backend: str, device: torch.device, threads: int, parameters: int
-) -> None:
-    """Write `.hydra/` (what was asked), run.json (what was built) and vocabulary.json."""
+def record_run(folder: Path, request: Request, task: Task, facts: dict[str, Any]) -> None:
+    """Write `.hydra/` (what was asked), run.json (what was built, `facts` among it) and vocabulary.json."""
     asked = folder / ".hydra"
     asked.mkdir()
     OmegaConf.save(OmegaConf.create(request.config), asked / "config.yaml")
@@ -45,10 +43,7 @@ def record_run(
             "git_commit": _git_commit(),
             "corpus": task.corpus,
             "vocabulary_hash": task.vocabulary.sha256,
-            "backend": backend,
-            "device": str(device),
-            "threads": threads,
-            "num_parameters": parameters,
+            **facts,
         },
     )
 

@@ -24,6 +24,7 @@ from rnnlab.hydra_app import run_hydra
 from rnnlab.runs import RunSummary, create_run, outputs_root, summarize, write_json
 
 PARTLY_FAILED = 9
+PYTHON = sys.executable
 _MAX_JOB_NAME = 80
 
 
@@ -80,7 +81,7 @@ class Sweep:
         )
         config_dir = self.arguments.config_dir
         options = [f"--config-dir={config_dir}"] if config_dir else []
-        command = [sys.executable, "-m", "rnnlab", "train", *options, *overrides, f"name={job.name}"]
+        command = [PYTHON, "-m", "rnnlab", "train", *options, *overrides, f"name={job.name}"]
         job.exit_code = self._wait(subprocess.Popen(command))
         folder = outputs_root() / job.name
         job.run = summarize(folder) if folder.is_dir() else None

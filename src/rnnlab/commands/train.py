@@ -16,7 +16,7 @@ from rnnlab.commands._tables import print_scores
 from rnnlab.compose import Request
 from rnnlab.config import TrainConfig
 from rnnlab.errors import ConfigError
-from rnnlab.hardware import choose_device, set_threads
+from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.models import Classifier, LanguageModel
 from rnnlab.runs import create_run, find_run, read_json, run_name
 from rnnlab.tasks import Task, build_task
@@ -44,6 +44,7 @@ def run(request: Request) -> int:
         return _resume(request)
     device = choose_device(config.trainer.device.value)
     threads = set_threads(config.trainer.threads)
+    allocator = "tuned" if config.trainer.tune_allocator and tune_allocator() else "default"
     task = build_task(config.task, config.trainer, config.seed)
     log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
@@ -53,12 +54,13 @@ def run(request: Request) -> int:
     backend = str(model.recurrent.backend_in_use())
     parameters = num_parameters(model)
     log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
-    log.info("device: %s, %d threads", device, threads)
+    log.info("device: %s, %d threads, %s allocator", device, threads, allocator)
     if config.dry_run:
         return _dry_run(task, model, device)
     folder = create_run(config.name or f"{config.task.name}-{request.choices['model']}", exact=config.name is not None)
     log_to(folder)
-    record_run(folder, request, task, backend=backend, device=device, threads=threads, parameters=parameters)
+    facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
+    record_run(folder, request, task, {**facts, "num_parameters": parameters})
     return _fit(folder, config, task, model, device)
 
 
@@ -77,6 +79,8 @@ def _resume(request: Request) -> int:
         setattr(config.trainer, name, getattr(request.settings.trainer, name))
     device = choose_device(config.trainer.device.value)
     set_threads(config.trainer.threads)
+    if config.trainer.tune_allocator:
+        tune_allocator()
     task = build_task(config.task, config.trainer, config.seed)
     task.restore(read_json(folder / "vocabulary.json"))
     task.read_corpus()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rnnlab.models.layers import build_embedding, build_recurrent
+from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
 from rnnlab.models.state import State
 
 POOLINGS = ("last", "mean", "max", "attention")
@@ -90,8 +90,7 @@ class Classifier(nn.Module):
             self.attention = nn.Sequential(nn.Linear(features, features), nn.Tanh(), nn.Linear(features, 1, bias=False))
         self.head = nn.Linear(features, num_classes)
         if initialisation == "uniform" and init_range is not None:
-            for parameter in self.parameters():
-                nn.init.uniform_(parameter, -init_range, init_range)
+            draw_uniform(self, self.recurrent, init_range, forget_gate_bias)
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Score the classes of each row.

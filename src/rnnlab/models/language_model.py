@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rnnlab.models.layers import build_embedding, build_recurrent
+from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
 from rnnlab.models.state import State
 
 
@@ -87,8 +87,7 @@ class LanguageModel(nn.Module):
         if self.decoder_weight is not None:
             nn.init.uniform_(self.decoder_weight, -0.1, 0.1)
         if initialisation == "uniform" and init_range is not None:
-            for parameter in self.parameters():
-                nn.init.uniform_(parameter, -init_range, init_range)
+            draw_uniform(self, self.recurrent, init_range, forget_gate_bias)
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Score every next token.

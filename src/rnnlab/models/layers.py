@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rnnlab.cells import GRU, LSTM, RNN
+from rnnlab.cells.initialisation import forget_gate_bias_
 
 RecurrentStack = RNN | LSTM | GRU
 
@@ -13,14 +14,18 @@ RecurrentStack = RNN | LSTM | GRU
 class OneHot(nn.Module):
     """A 1 at the token's place, 0 elsewhere: <int64>(T, B) -> (T, B, vocab_size). Nothing to learn."""
 
+    dtype_like: Tensor
+
     def __init__(self, vocab_size: int) -> None:
         """Keep the number of token ids; the vectors are made on the fly."""
         super().__init__()
         self.embedding_dim = vocab_size
+        # Empty and never saved: it follows `model.double()`, so that the vectors have the dtype of the weights.
+        self.register_buffer("dtype_like", torch.empty(0), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the vectors, (T, B, vocab_size), float32."""
-        return functional.one_hot(inputs, self.embedding_dim).float()
+        """Return the vectors, (T, B, vocab_size), in the model's dtype."""
+        return self.dtype_like.new_zeros(*inputs.shape, self.embedding_dim).scatter_(-1, inputs.unsqueeze(-1), 1.0)
 
 
 def build_embedding(kind: str, vocab_size: int, embedding_size: int) -> nn.Embedding | OneHot:
@@ -82,3 +87,16 @@ def build_recurrent(
             return GRU(input_size, hidden_size, **shared)
         case _:
             raise ValueError(f"cell must be rnn, lstm or gru, got {cell!r}")
+
+
+def draw_uniform(
+    model: nn.Module, recurrent: RecurrentStack, init_range: float, forget_gate_bias: float | None
+) -> None:
+    """Draw every weight and bias of a model from +-init_range; a forget-gate bias that was asked for stays.
+
+    Source: Zaremba, Sutskever & Vinyals 2014, section 4.1.
+    """
+    for parameter in model.parameters():
+        nn.init.uniform_(parameter, -init_range, init_range)
+    if forget_gate_bias is not None:
+        forget_gate_bias_(recurrent, forget_gate_bias)

@@ -21,7 +21,7 @@ from rnnlab.config import ModelConfig
 from rnnlab.data import Vocabulary
 from rnnlab.data.windows import Window, WindowSource
 from rnnlab.errors import CheckpointError
-from rnnlab.models import reset
+from rnnlab.models import State, reset
 
 log = logging.getLogger("rnnlab")
 
@@ -50,9 +50,9 @@ class Task(ABC):
 
     Attributes:
         name: as in `task=`.
+        gives_lengths: whether the model is told where rows end.
         metric: the score that chooses the best checkpoint.
         higher_is_better: whether a larger score is an improvement.
-        unit: what is counted in a second of training.
         vocabulary: tokens and their ids; None before a corpus was read or a run restored.
         corpus: facts for run.json: name, counts, SHA-256 of the encoded splits.
     """
@@ -60,6 +60,7 @@ class Task(ABC):
     name: ClassVar[str]
     metric: ClassVar[str]
     higher_is_better: ClassVar[bool]
+    gives_lengths: ClassVar[bool] = True
 
     def __init__(self) -> None:
         """Start without corpus and vocabulary."""
@@ -111,6 +112,10 @@ class Task(ABC):
     @abstractmethod
     def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
         """Texts that show what the model does; uses no global RNG."""
+
+    def forward(self, model: nn.Module, window: Window, state: State) -> tuple[Tensor, State]:
+        """Run a model over a window; returns its outputs and the state to carry on."""
+        return model(window.inputs, state, window.lengths if self.gives_lengths else None)
 
     def dump(self) -> dict[str, Any]:
         """What vocabulary.json holds: all that `restore` needs."""
@@ -166,7 +171,7 @@ def score(
             state = reset(state, window.starts)
             window = window.to(device)
             with autocast or nullcontext():
-                outputs, state = model(window.inputs, state, window.lengths)
+                outputs, state = task.forward(model, window, state)
             scores.add(outputs, window, task.nats(outputs, window))
     finally:
         model.train(was_training)

@@ -44,6 +44,9 @@ class LanguageTask(Task):
 
     metric: Literal["perplexity", "bits_per_char"]
     higher_is_better = False
+    # Rows are padded at their end, and what follows an end reaches nothing before it; a row that has ended is never
+    # carried on. Without lengths a step is a fifth cheaper (2 x 256 LSTM on a CPU).
+    gives_lengths = False
 
     def build_model(self, config: ModelConfig) -> nn.Module:
         """Build a language model for this vocabulary."""

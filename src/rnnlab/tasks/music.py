@@ -60,7 +60,9 @@ class Music(LanguageTask):
         counts: dict[str, Any] = {f"{split}_tunes": len(self._ids[split]) for split in SPLITS}
         counts |= {f"{split}_chars": sum(len(ids) - 1 for ids in self._ids[split]) for split in SPLITS}
         counts |= {"vocab_size": len(self.vocabulary), "longer_left_out": len(corpus.train) - len(kept)}
-        self._describe(corpus.name, counts, (ids for split in SPLITS for ids in self._ids[split]))
+        # The number of tunes before each split: a tune that moved from one split to the next is another corpus.
+        arrays = [ids for split in SPLITS for ids in (np.array([len(self._ids[split])]), *self._ids[split])]
+        self._describe(corpus.name, counts, arrays)
         log.info(
             "corpus %s: %s tunes to train on (%s characters), %s valid, %s test; %s different characters",
             corpus.name,
@@ -69,7 +71,9 @@ class Music(LanguageTask):
         for reason, count in corpus.skipped.items():
             log.info("left out: %s tunes, %s", f"{count:,}", reason)
         if len(kept) < len(corpus.train):
-            log.info("left out of training: %d tunes longer than task.max_len=%d", len(corpus.train) - len(kept), longest)
+            log.info(
+                "left out of training: %d tunes longer than task.max_len=%d", len(corpus.train) - len(kept), longest
+            )
 
     def train_windows(self, epoch: int) -> SequenceBatches:
         """Batches of tunes of like length, each cut into windows."""

@@ -13,7 +13,7 @@ from rnnlab.config import NextWordConfig, TrainerConfig
 from rnnlab.data import UNK, ColumnWindows, Vocabulary
 from rnnlab.data.corpora import load_text_corpus
 from rnnlab.data.tokens import EOS, join_tokens, tokenizer
-from rnnlab.errors import ConfigError
+from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.tasks.base import SPLITS, log
 from rnnlab.tasks.language import LanguageTask
 
@@ -102,4 +102,8 @@ class NextWord(LanguageTask):
     def restore(self, content: dict[str, object]) -> None:
         """Take vocabulary and tokenizer of a finished run."""
         super().restore(content)
-        self._tokenizer = str(content.get("tokenizer", "words"))
+        self._tokenizer = str(content.get("tokenizer"))
+        try:
+            tokenizer(self._tokenizer)
+        except ValueError as error:
+            raise CheckpointError(f"vocabulary.json is damaged: {error}") from error

@@ -89,6 +89,10 @@ class Sentiment(Task):
             log.info("%s", note)
         class_of = {label: index for index, label in enumerate(self.label_names)}
         for split in SPLITS:
+            # Found now and not when the split is first scored, perhaps after hours of training.
+            for text, words in zip(getattr(corpus, split).texts, tokens[split], strict=True):
+                if not words:
+                    raise DataError(f"{corpus.name}: no word to read in {text[:40]!r}, a text of {split}; remove it")
             self._ids[split] = [self._encode(text) for text in tokens[split]]
             self._classes[split] = [class_of[label] for label in getattr(corpus, split).labels]
         self._shown = list(zip(corpus.valid.texts, corpus.valid.labels, strict=True))

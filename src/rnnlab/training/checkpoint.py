@@ -6,8 +6,9 @@
                                 manifest.json          size and SHA-256 of each, written last
     checkpoints/last, best      links to one of them
 
-A checkpoint is written under a temporary name, fsynced and renamed, so that a folder named step-... is whole. Nothing is
-executed in loading one, and one that does not match its manifest is not used.
+A checkpoint is written under a temporary name, fsynced and renamed, so that a folder named step-... is whole. Nothing
+is executed in loading one, and one that does not match its manifest is not used: the one before the last is kept too,
+to resume from when the last is damaged.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -29,13 +31,16 @@ from torch import Tensor
 
 from rnnlab.errors import CannotWriteError, CheckpointError
 
+log = logging.getLogger("rnnlab")
+
 FORMAT = 1
 MODEL, TRAINING, COUNTERS, MANIFEST = "model.safetensors", "training.safetensors", "training.json", "manifest.json"
-_NAME = re.compile(r"step-\d{8,}")
+_NAME = re.compile(r"step-(\d{8,})")
+_UNFINISHED = re.compile(r"\.(?:tmp|del)-(step-\d{8,})-\d+")
 
 
 def save_checkpoint(folder: Path, step: int, model: dict[str, Tensor], training: Any, *, best: bool) -> Path:
-    """Write one checkpoint, point `last` (and `best`) at it, then drop those nothing points at.
+    """Write one checkpoint, point `last` (and `best`) at it, then drop those of no more use.
 
     Args:
         folder: the run's checkpoints folder; made if it is missing.
@@ -62,11 +67,14 @@ def save_checkpoint(folder: Path, step: int, model: dict[str, Tensor], training:
         "format": FORMAT,
         "step": step,
         "torch": torch.__version__,
-        "files": {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
+        "files": {
+            name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+        },
     }
     files[MANIFEST] = json.dumps(manifest, indent=1).encode()
     final = folder / f"step-{step:08d}"
     temporary = folder / f".tmp-{final.name}-{os.getpid()}"
+    replaced = folder / f".del-{final.name}-{os.getpid()}"
     try:
         folder.mkdir(exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -74,8 +82,8 @@ def save_checkpoint(folder: Path, step: int, model: dict[str, Tensor], training:
         for name, data in files.items():
             _write(temporary / name, data)
         _sync_folder(temporary)
-        if final.is_dir():  # the same step again, after a resume: equal content, the older copy goes
-            final.rename(folder / f".del-{final.name}-{os.getpid()}")
+        if final.is_dir():  # the same step again, now evaluated, or after a resume: the older copy goes
+            final.rename(replaced)
         temporary.rename(final)
         _point(folder / "last", final.name)
         if best or not (folder / "best").exists():
@@ -83,8 +91,13 @@ def save_checkpoint(folder: Path, step: int, model: dict[str, Tensor], training:
         _sync_folder(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise CannotWriteError(f"cannot write checkpoint {final}: {error.strerror}; the last good one is kept") from error
-    _prune(folder)
+        if replaced.is_dir() and not final.exists():
+            with contextlib.suppress(OSError):
+                replaced.rename(final)
+        raise CannotWriteError(
+            f"cannot write checkpoint {final}: {error.strerror}; the last good one is kept"
+        ) from error
+    _prune(folder, step)
     return final
 
 
@@ -94,11 +107,12 @@ def load_model(folder: Path, which: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: there is none, or it does not verify.
     """
-    return load_tensors(_verified(_resolve(folder, which))[MODEL])
+    checkpoint = _resolve(folder, which)
+    return _tensors(checkpoint / MODEL, _verified(checkpoint)[MODEL])
 
 
 def load_training(folder: Path) -> tuple[dict[str, Tensor], Any]:
-    """Load what resuming needs, from the newest checkpoint that verifies.
+    """Load what resuming needs, from the newest checkpoint that verifies; a newer one that does not is warned of.
 
     Returns:
         The weights to use, and what was given to `save_checkpoint` as `training`.
@@ -106,17 +120,22 @@ def load_training(folder: Path) -> tuple[dict[str, Tensor], Any]:
     Raises:
         CheckpointError: there is no checkpoint, or none verifies.
     """
-    found = sorted((p for p in folder.glob("step-*") if _NAME.fullmatch(p.name)), reverse=True)
+    _recover(folder)
+    found = sorted(_checkpoints(folder), key=_step_of, reverse=True)
     if not found:
         raise CheckpointError(f"no checkpoint in {folder}: the run ended before its first; start it anew")
     reasons = []
     for checkpoint in found:
         try:
             files = _verified(checkpoint)
+            tensors = _tensors(checkpoint / TRAINING, files[TRAINING])
+            model = _tensors(checkpoint / MODEL, files[MODEL])
         except CheckpointError as error:
             reasons.append(str(error))
             continue
-        return load_tensors(files[MODEL]), _unflatten(json.loads(files[COUNTERS]), load_tensors(files[TRAINING]))
+        for reason in reasons:
+            log.warning("%s; using the older %s", reason, checkpoint.name)
+        return model, _unflatten(json.loads(files[COUNTERS]), tensors)
     raise CheckpointError(f"{len(found)} checkpoints in {folder}, none verifies: {reasons[0]}")
 
 
@@ -141,8 +160,16 @@ def _verified(checkpoint: Path) -> dict[str, bytes]:
                 raise CheckpointError(f"{checkpoint / name} is damaged: its checksum is not the manifest's")
             files[name] = data
         return files
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{checkpoint} is not a whole checkpoint: {error}") from error
+
+
+def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
+    """Read tensors from bytes that match their manifest, which proves that they are whole, not whose they are."""
+    try:
+        return load_tensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is not a file of tensors: {error}") from error
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -209,10 +236,34 @@ def _point(link: Path, target: str) -> None:
     temporary.replace(link)
 
 
-def _prune(folder: Path) -> None:
-    kept = {(folder / name).resolve().name for name in ("last", "best")}
+def _checkpoints(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def _recover(folder: Path) -> None:
+    """Bring back a checkpoint that a kill left without its name, between the two renames of a replacement."""
+    for path in sorted(folder.glob(".*-step-*"), reverse=True):  # the new copy, .tmp, before the old one, .del
+        match = _UNFINISHED.fullmatch(path.name)
+        if match and not (folder / match[1]).exists():
+            with contextlib.suppress(CheckpointError, OSError):
+                _verified(path)
+                path.rename(folder / match[1])
+
+
+def _prune(folder: Path, step: int) -> None:
+    """Drop all checkpoints but those that `last` and `best` point at and the newest before `step`.
+
+    Those after `step` are damaged, or the run would have gone on from there.
+    """
+    earlier = sorted((path for path in _checkpoints(folder) if _step_of(path) < step), key=_step_of)
+    kept = {(folder / name).resolve().name for name in ("last", "best")} | {path.name for path in earlier[-1:]}
     for path in folder.iterdir():
-        if path.name.startswith((".del-", ".tmp-")) or (_NAME.fullmatch(path.name) and path.name not in kept):
-            dead = path if path.name.startswith(".") else path.rename(folder / f".del-{path.name}")
-            with contextlib.suppress(OSError):  # debris costs space, not correctness; the next save tries again
-                shutil.rmtree(dead)
+        with contextlib.suppress(OSError):  # debris costs space, not correctness; the next save tries again
+            if path.name.startswith((".del-", ".tmp-")):
+                shutil.rmtree(path)
+            elif _NAME.fullmatch(path.name) and path.name not in kept:
+                shutil.rmtree(path.rename(folder / f".del-{path.name}-{os.getpid()}"))

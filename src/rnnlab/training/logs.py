@@ -6,8 +6,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import torch
@@ -15,8 +17,11 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
+from rnnlab.errors import CannotWriteError
+
 log = logging.getLogger("rnnlab")
 
+WIDTH = 110  # columns of a text in TensorBoard
 EVENTS = "events.out.tfevents.*"
 
 
@@ -47,20 +52,24 @@ class EventLog:
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write numbers at a step."""
-        for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
+        with self._writing():
+            for tag, value in values.items():
+                self._writer.add_scalar(tag, value, step)
 
     def text(self, tag: str, text: str, step: int) -> None:
         """Write a text as it stands: TensorBoard renders Markdown, so it is indented as a code block."""
-        self._writer.add_text(tag, "\n".join("    " + line for line in text.split("\n")), step)
+        with self._writing():
+            self._writer.add_text(tag, "\n".join("    " + line for line in text.split("\n")), step)
 
     def histogram(self, tag: str, values: torch.Tensor, step: int) -> None:
         """Write the distribution of a tensor."""
-        self._writer.add_histogram(tag, values.detach().float().cpu(), step)
+        with self._writing():
+            self._writer.add_histogram(tag, values.detach().float().cpu(), step)
 
     def image(self, tag: str, image: torch.Tensor, step: int) -> None:
         """Write a picture, (3, height, width), 0 to 1."""
-        self._writer.add_image(tag, image, step)
+        with self._writing():
+            self._writer.add_image(tag, image, step)
 
     def hparams(self, settings: Mapping[str, Any], metric: str) -> None:
         """Fill TensorBoard's hparams table: once, at the start.
@@ -70,17 +79,34 @@ class EventLog:
         plain = {
             key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
         }
-        for summary in hparams(plain, {metric: 0.0}):
-            self._writer._get_file_writer().add_summary(summary)  # pyright: ignore[reportOptionalMemberAccess]
+        with self._writing():
+            for summary in hparams(plain, {metric: 0.0}):
+                self._writer._get_file_writer().add_summary(summary)  # pyright: ignore[reportOptionalMemberAccess]
 
     def offsets(self) -> dict[str, int]:
         """Bytes written so far, by file: what a checkpoint keeps."""
-        self._writer.flush()
-        return {path.name: path.stat().st_size for path in self._run.glob(EVENTS)}
+        with self._writing():
+            self._writer.flush()
+            return {path.name: path.stat().st_size for path in self._run.glob(EVENTS)}
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self._writer.close()
+        """Flush and close the file.
+
+        Events that a full disk refuses here belong to no checkpoint: they are given up with a warning, so that what
+        ended the run, perhaps an error that is just being raised, is what the user hears of.
+        """
+        try:
+            self._writer.close()
+        except OSError as error:
+            log.warning("the last TensorBoard events of %s could not be written: %s", self._run, error.strerror)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in the user's words what the writer's thread met."""
+        try:
+            yield
+        except OSError as error:
+            raise CannotWriteError(f"cannot write TensorBoard events in {self._run}: {error.strerror}") from error
 
 
 class Progress:
@@ -122,7 +148,10 @@ class _AboveTheBar(logging.Handler):
     """Log lines that do not tear a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except OSError:  # the terminal was closed, or the pipe to `head`: no reason to lose a run
+            pass
 
 
 def log_to(run: Path | None) -> None:

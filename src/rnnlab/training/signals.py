@@ -10,7 +10,10 @@ _STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHU
 
 
 class StopSignals:
-    """Catches SIGINT, SIGTERM and SIGHUP inside a `with`; a second SIGINT interrupts at once."""
+    """Catches SIGINT, SIGTERM and SIGHUP inside a `with`; a second SIGINT interrupts at once.
+
+    A signal that is ignored stays ignored: SIGHUP under nohup, SIGINT in the background of a script.
+    """
 
     def __init__(self) -> None:
         """Start with no signal received."""
@@ -31,10 +34,14 @@ class StopSignals:
         """Install the handlers; in a thread other than the main one, where Python allows none, do nothing."""
         if threading.current_thread() is threading.main_thread():
             for number in _STOPPING:
-                self._before[number] = signal.signal(number, self._handle)
+                # None: a handler that was not installed from Python, which could not be put back.
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Put the handlers before back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]

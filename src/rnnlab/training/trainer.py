@@ -31,6 +31,21 @@ from rnnlab.training.logs import EventLog, Progress, log
 from rnnlab.training.optimizers import Schedule, build_optimizer
 from rnnlab.training.signals import StopSignals
 
+# Settings that change nothing of what is learned: no columns of TensorBoard's hparams table.
+NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
+    f"trainer.{name}"
+    for name in (
+        "checkpoint_every_steps",
+        "device",
+        "eval_batch_size",
+        "histograms",
+        "log_every_steps",
+        "num_samples",
+        "sample_len",
+        "threads",
+        "tune_allocator",
+    )
+}
 # Told the facts of result.json at each evaluation.
 Report = Callable[[dict[str, Any]], None]
 
@@ -77,7 +92,11 @@ class Trainer:
         self.task, self.model, self.run, self.device = task, model, run, device
         self._config = config.trainer
         self._seed = config.seed
-        self._hyperparameters = {setting.key: plain(value) for setting, value in walk(config)}
+        self._hyperparameters = {
+            setting.key: plain(value)
+            for setting, value in walk(config)
+            if setting.key not in NO_HYPERPARAMETERS and value is not None
+        }
         self._report = report
         self.counters = Counters()
         self.metrics: dict[str, float] = {}
@@ -116,8 +135,9 @@ class Trainer:
         self._events = EventLog(self.run, saved["events"])
         # Last: building models and optimizers may have drawn numbers.
         torch.set_rng_state(saved["rng"]["cpu"])
-        for index, rng in enumerate(saved["rng"]["cuda"]):
-            torch.cuda.set_rng_state(rng, index)
+        if self.device.type == "cuda":
+            for rng in saved["rng"]["cuda"][:1]:
+                torch.cuda.set_rng_state(rng, self.device)
         log.info("resumed at step %d, epoch %d", self.counters.step, self.counters.epoch + 1)
 
     def fit(self) -> None:
@@ -138,6 +158,7 @@ class Trainer:
                 if self.counters.evaluated_at != self.counters.step:
                     self._evaluate()
                     self._save()
+                self._raise_if_stopped(signals)
             progress.close()
             log.info("%s; best %s at step %d", reason, self._shown_best(), self.counters.best_step)
             self._finish()
@@ -168,14 +189,22 @@ class Trainer:
                 self._save()
             elif signals.received:
                 self._save()
-            if signals.received:
-                raise StoppedError(
-                    f"stopped by {signals.name} at step {counters.step}, state saved; go on with "
-                    f"rnnlab train resume={self.run.name}",
-                    signals.exit_code,
-                )
+            self._raise_if_stopped(signals)
             if counters.index == 0:
                 break
+
+    def _raise_if_stopped(self, signals: StopSignals) -> None:
+        """End the run, whose state is saved, if a signal asked for it.
+
+        Raises:
+            StoppedError: one did.
+        """
+        if signals.received:
+            raise StoppedError(
+                f"stopped by {signals.name} at step {self.counters.step}, state saved; go on with "
+                f"rnnlab train resume={self.run.name}",
+                signals.exit_code,
+            )
 
     def _step(self, group: list[Window]) -> dict[str, float]:
         """Make one optimizer update from the windows of a group; each target weighs the same.
@@ -193,12 +222,13 @@ class Trainer:
             state = detach(reset(self._state, window.starts))
             window = window.to(self.device)
             with self._autocast():
-                outputs, self._state = self.model(window.inputs, state, window.lengths)
+                outputs, self._state = self.task.forward(self.model, window, state)
             window_nats = self.task.nats(outputs, window)
             (window_nats / num_targets).backward()
             nats += float(window_nats.detach())
             counters.sum_hits += self.task.hits(outputs.detach(), window)
         self._state = detach(self._state)
+        self._refuse_non_finite("loss", nats / num_targets)
         grad_norm, clipped = self._clip()
         self.optimizer.step()
         counters.step += 1
@@ -224,12 +254,7 @@ class Trainer:
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         grad_norm = float(norm)
-        if not math.isfinite(grad_norm):
-            raise DivergedError(
-                f"gradient norm is {grad_norm} at step {self.counters.step}; nothing was updated. "
-                f"Try a lower optimizer.lr (now {self.schedule.lr:g}) or trainer.clip_grad_norm "
-                f"(now {config.clip_grad_norm})"
-            )
+        self._refuse_non_finite("gradient norm", grad_norm)
         clipped = False
         if config.clip_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, config.clip_grad_norm, norm)
@@ -239,6 +264,19 @@ class Trainer:
             nn.utils.clip_grad_value_(parameters, config.clip_grad_value)
             clipped = clipped or largest > config.clip_grad_value
         return grad_norm, clipped
+
+    def _refuse_non_finite(self, name: str, value: float) -> None:
+        """Stop before nan or infinity reaches a weight.
+
+        Raises:
+            DivergedError: the value is not finite.
+        """
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{name} is {value} at step {self.counters.step}; nothing was updated. "
+                f"Try a lower optimizer.lr (now {self.schedule.lr:g}) or trainer.clip_grad_norm "
+                f"(now {self._config.clip_grad_norm})"
+            )
 
     def _evaluate(self) -> None:
         """Score the validation split, log it, and remember whether it is the best so far."""
@@ -340,7 +378,7 @@ class Trainer:
             "state": self._state,
             "counters": asdict(self.counters),
             "metrics": self.metrics,
-            "rng": {"cpu": torch.get_rng_state(), "cuda": _cuda_rng_states()},
+            "rng": {"cpu": torch.get_rng_state(), "cuda": _cuda_rng_states(self.device)},
             "events": self._events.offsets(),
         }
         save_checkpoint(
@@ -396,9 +434,10 @@ class Trainer:
             case Averaging.none:
                 return None
             case Averaging.ema:
-                return AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self._config.averaging_decay))
+                average = get_ema_multi_avg_fn(self._config.averaging_decay)
+                return AveragedModel(self.model, self.device, multi_avg_fn=average)
             case Averaging.mean:
-                return AveragedModel(self.model)
+                return AveragedModel(self.model, self.device)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._config.precision is Precision.bf16:
@@ -409,8 +448,9 @@ class Trainer:
         return f"valid/{self.task.metric} {self.counters.best_score:.4f}"
 
 
-def _cuda_rng_states() -> list[Tensor]:
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+def _cuda_rng_states(device: torch.device) -> list[Tensor]:
+    # Of the device in use alone: asking for all would start every other GPU too.
+    return [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
 
 
 def _to(state: State, device: torch.device) -> State:

@@ -1,0 +1,81 @@
+"""`rnnlab board`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from rnnlab import runs
+from rnnlab.commands.board import HOST, free_port, link_runs, main
+from rnnlab.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path / "outputs"
+
+
+def make_run(name: str) -> Path:
+    folder = runs.create_run(name, exact=True)
+    runs.write_json(folder / "run.json", {"format": 1})
+    return folder
+
+
+def test_without_runs_there_is_nothing_to_show():
+    with pytest.raises(CheckpointError, match=r"no runs in .* to show; rnnlab train makes one"):
+        main([])
+
+
+def test_a_run_that_is_not_there_is_told_before_anything_starts():
+    make_run("a")
+    with pytest.raises(CheckpointError, match="no run 'b'"):
+        main(["b"])
+
+
+def test_a_taken_port_is_told_or_passed_over():
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} is taken; choose another with --port"):
+            free_port(port)
+    assert 6006 <= free_port(None) < 6106
+    with pytest.raises(ConfigError, match="--port must be from 1 to 65535, got 70000"):
+        free_port(70_000)
+
+
+def test_chosen_runs_are_shown_under_their_own_names(tmp_path: Path):
+    links = tmp_path / "links"
+    links.mkdir()
+    first, second = make_run("a"), make_run("sweep-1/0")
+    link_runs([first, second, first], links)
+    assert (links / "a" / "run.json").is_file()
+    assert (links / "sweep-1" / "0" / "run.json").is_file()
+
+
+def test_it_serves_until_ctrl_c_and_ends_quietly():
+    make_run("a")
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "rnnlab", "board", "a", "--no-browser", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == f"TensorBoard: http://{HOST}:{port}/  (Ctrl-C stops it)\n"
+        with urllib.request.urlopen(f"http://{HOST}:{port}/data/environment", timeout=30) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (process.returncode, complaints) == (0, "")

@@ -1,0 +1,80 @@
+"""`rnnlab runs`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rnnlab import runs
+from rnnlab.commands.runs import duration, main
+from rnnlab.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path / "outputs"
+
+
+def make_run(name: str, status: str) -> None:
+    folder = runs.create_run(name, exact=True)
+    created = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
+    choices = {"model": "lstm", "task": "music"}
+    runs.write_json(folder / "run.json", {"format": 1, "created": created, "choices": choices})
+    metrics = {"valid/bits_per_char": 1.98765}
+    result = {"status": status, "metrics": metrics, "metric": "valid/bits_per_char", "steps": 12345, "seconds": 200}
+    runs.write_json(folder / "result.json", result)
+
+
+def test_no_runs_say_what_to_type(capsys: pytest.CaptureFixture[str]):
+    assert main([]) == 0
+    assert "rnnlab train task=sentiment model=lstm" in capsys.readouterr().out
+
+
+def test_a_run_is_one_line_with_score_steps_time_status_and_age(capsys: pytest.CaptureFixture[str]):
+    make_run("music-[red]lstm", "done")
+    assert main([]) == 0
+    line = capsys.readouterr().out.splitlines()[1].split()
+    assert line == [
+        "music-[red]lstm",
+        "music",
+        "lstm",
+        "valid/bits_per_char",
+        "1.988",
+        "12,345",
+        "3m",
+        "20s",
+        "done",
+        "3h",
+        "00m",
+    ]
+
+
+def test_json_holds_the_same_without_rounding(capsys: pytest.CaptureFixture[str]):
+    make_run("a", "done")
+    assert main(["--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["metric"], row["value"], row["steps"]) == ("a", "valid/bits_per_char", 1.98765, 12345)
+
+
+def test_runs_can_be_chosen_by_status(capsys: pytest.CaptureFixture[str]):
+    make_run("good", "done")
+    make_run("bad", "failed")
+    assert main(["--status", "failed"]) == 0
+    told = capsys.readouterr().out
+    assert "bad" in told
+    assert "good" not in told
+
+
+@pytest.mark.parametrize("argv", [["--jsn"], ["--status", "dnoe"], ["extra"]])
+def test_wrong_options_are_told(argv: list[str]):
+    with pytest.raises(ConfigError, match=r"unknown|must be one of"):
+        main(argv)
+
+
+def test_a_time_is_told_as_people_say_it():
+    said = {45: "45s", 59.6: "1m 00s", 200: "3m 20s", 7500: "2h 05m", 300_000: "3d", None: ""}
+    assert {seconds: duration(seconds) for seconds in said} == said

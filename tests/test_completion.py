@@ -1,0 +1,106 @@
+"""What TAB offers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rnnlab import runs
+from rnnlab.completion import complete, suggestions
+from rnnlab.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
+    for name in ("music-lstm", "music-gru", "sweep-1/0-rnn"):
+        runs.write_json(runs.create_run(name, exact=True) / "run.json", {"format": 1})
+    return tmp_path / "outputs"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("rnnlab tr", ["train"]),
+        ("rnnlab train model=", ["model=gru", "model=irnn", "model=lstm", "model=rnn"]),
+        ("rnnlab train model=l", ["model=lstm"]),
+        ("rnnlab train mod", ["model.", "model="]),
+        ("rnnlab train model.hi", ["model.hidden_size="]),
+        ("rnnlab train model=gru task=music model.nu", ["model.num_layers="]),
+        ("rnnlab train model.cell=", ["model.cell=rnn", "model.cell=lstm", "model.cell=gru"]),
+        ("rnnlab train dry_run=", ["dry_run=true", "dry_run=false"]),
+        ("rnnlab train optimizer.mom", []),
+        ("rnnlab train optimizer=sgd optimizer.mom", ["optimizer.momentum="]),
+        ("rnnlab train -m optimizer=adam,sgd optimizer.mom", ["optimizer.momentum="]),
+        ("rnnlab train task=music task.", ["task.corpus=", "task.max_len="]),
+        ("rnnlab evaluate run=music", ["run=music-gru", "run=music-lstm"]),
+        ("rnnlab train resume=s", ["resume=sweep-1/0-rnn"]),
+        ("rnnlab evaluate sp", ["split="]),
+        ("rnnlab evaluate split=t", ["split=train", "split=test"]),
+        ("rnnlab board mus", ["music-gru", "music-lstm"]),
+        ("rnnlab runs --j", ["--json"]),
+        ("rnnlab nothing x", []),
+        ("rnnlab train nosuch=1 (( see", ["seed="]),
+        ("python -m rnnlab ev", ["evaluate"]),
+        ("", []),
+    ],
+)
+def test_what_tab_offers(line: str, expected: list[str]):
+    assert suggestions(line) == expected
+
+
+def test_verbs_come_first_and_hydras_own_settings_never():
+    assert suggestions("rnnlab ")[:4] == ["train", "evaluate", "predict", "generate"]
+    offered = suggestions("rnnlab train ")
+    assert {"model=", "model.", "trainer.", "seed="} <= set(offered)
+    assert not [word for word in offered if word.startswith("hydra")]
+    assert "optimizer.name=" not in suggestions("rnnlab train optimizer.")
+
+
+def test_files_are_offered_where_a_path_belongs(tmp_path: Path):
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "reviews.csv").write_text("")
+    (tmp_path / "my" / "rest").mkdir()
+    start = f"rnnlab train task.corpus={tmp_path}/my/r"
+    assert suggestions(start) == [f"task.corpus={tmp_path}/my/rest/", f"task.corpus={tmp_path}/my/reviews.csv"]
+
+
+def test_the_users_own_choices_are_offered(tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("cell: gru\n")
+    assert suggestions(f"rnnlab train --config-dir {tmp_path} model=m") == ["model=mine"]
+
+
+@pytest.mark.parametrize(("shell", "separator"), [("bash", " "), ("zsh", " "), ("fish", "\n")])
+def test_a_shell_gets_its_answer_as_it_wants_it(
+    shell: str, separator: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("COMP_LINE", "rnnlab evaluate run=music")
+    assert complete([f"query={shell}"]) == 0
+    assert capsys.readouterr().out == separator.join(["run=music-gru", "run=music-lstm"]) + "\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_completes_rnnlab_and_can_be_taken_back(shell: str, capsys: pytest.CaptureFixture[str]):
+    assert complete([f"install={shell}"]) == 0
+    script = capsys.readouterr().out
+    assert "rnnlab" in script
+    assert "-sc query=" in script
+    assert complete([f"uninstall={shell}"]) == 0
+
+
+@pytest.mark.parametrize("argv", [[], ["install=csh"], ["nothing"], ["query="]])
+def test_other_shells_are_refused(argv: list[str]):
+    with pytest.raises(ConfigError, match="SHELL one of bash, zsh, fish"):
+        complete(argv)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_takes_the_script(capsys: pytest.CaptureFixture[str]):
+    complete(["install=bash"])
+    script = capsys.readouterr().out
+    done = subprocess.run(["bash", "-c", script + "\ncomplete -p rnnlab"], capture_output=True, text=True, check=True)
+    assert "hydra_bash_completion rnnlab" in done.stdout
