@@ -8,12 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 
-def print_scores(run: str, facts: dict[str, Any]) -> None:
-    """Print a run's scores, and the confusion matrix where there is one."""
+def print_scores(title: str, facts: dict[str, Any]) -> None:
+    """Print scores, a column for each split (the part of a tag before the slash), and the confusion matrix if any."""
+    # The title stands above as a line of its own: a table would wrap it to its own width.
+    print(title)
     console = Console()
-    table = Table(title=f"{run}: {facts['steps']:,} steps in {facts['seconds']:.0f} s", title_justify="left")
+    table = Table()
     metrics: dict[str, float] = facts["metrics"]
-    splits = [split for split in ("train", "valid", "test") if any(tag.startswith(f"{split}/") for tag in metrics)]
+    splits = list(dict.fromkeys(tag.split("/", 1)[0] for tag in metrics))
     table.add_column("score")
     for split in splits:
         table.add_column(split, justify="right")
@@ -27,8 +29,8 @@ def print_scores(run: str, facts: dict[str, Any]) -> None:
 
 def print_confusion(labels: list[str], confusion: list[list[int]]) -> None:
     """Print how often each true class was given each class."""
-    table = Table(title="confusion (test)", title_justify="left")
-    table.add_column("is")
+    table = Table()
+    table.add_column("it is")
     for label in labels:
         table.add_column(f"says {label}", justify="right")
     for label, row in zip(labels, confusion, strict=True):

@@ -42,5 +42,5 @@ def run(request: Request) -> int:
     if settings.json:
         print(json.dumps({"run": run_name(finished.folder), "split": split, "metrics": results, **details}))
     else:
-        print_scores(f"{run_name(finished.folder)} ({settings.checkpoint.value})", {"metrics": results, **details})
+        print_scores(f"{run_name(finished.folder)}, checkpoint {settings.checkpoint.value}, split {split}", {"metrics": results, **details})
     return 0

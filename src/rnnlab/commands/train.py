@@ -103,8 +103,9 @@ def _fit(
     except BaseException as error:
         record_result(folder, "failed", trainer.facts(), error)
         raise
-    record_result(folder, "done", trainer.facts())
-    print_scores(run_name(folder), trainer.facts())
+    facts = trainer.facts()
+    record_result(folder, "done", facts)
+    print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
     example = "predict run={} text='not bad at all'" if task.name == "sentiment" else "generate run={}"
     print(f"look: rnnlab board   use: rnnlab {example.format(run_name(folder))}")
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")

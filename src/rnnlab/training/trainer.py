@@ -100,6 +100,7 @@ class Trainer:
         self._report = report
         self.counters = Counters()
         self.metrics: dict[str, float] = {}
+        self.best_metrics: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.optimizer = build_optimizer(model.parameters(), config.optimizer)
         self.total_steps = self._count_steps()
@@ -130,7 +131,7 @@ class Trainer:
             raise CheckpointError(f"the checkpoint in {self.run} does not fit this model: {reason}") from error
         self.schedule.load_state_dict(saved["schedule"])
         self.counters = Counters(**saved["counters"])
-        self.metrics = saved["metrics"]
+        self.metrics, self.best_metrics = saved["metrics"], saved["best_metrics"]
         self._state = _to(saved["state"], self.device)
         self._events = EventLog(self.run, saved["events"])
         # Last: building models and optimizers may have drawn numbers.
@@ -289,6 +290,7 @@ class Trainer:
         better = value > counters.best_score if self.task.higher_is_better else value < counters.best_score
         if math.isfinite(value) and (better or math.isnan(counters.best_score)):
             counters.best_score, counters.best_step, counters.without_gain = value, counters.step, 0
+            self.best_metrics = dict(self.metrics)
         else:
             counters.without_gain += 1
         self.schedule.after_evaluation(value)
@@ -312,7 +314,7 @@ class Trainer:
         self.scored_model.load_state_dict(load_model(self.run / "checkpoints", "best"))
         scores = self.score("test")
         results = {f"test/{name}": value for name, value in scores.results().items()}
-        self.metrics |= results
+        self.metrics = {**self.best_metrics, **results}  # of the same weights
         self.details = scores.details()
         self._events.scalars(results, self.counters.step)
 
@@ -378,6 +380,7 @@ class Trainer:
             "state": self._state,
             "counters": asdict(self.counters),
             "metrics": self.metrics,
+            "best_metrics": self.best_metrics,
             "rng": {"cpu": torch.get_rng_state(), "cuda": _cuda_rng_states(self.device)},
             "events": self._events.offsets(),
         }
