@@ -38,7 +38,11 @@ def test_the_wheel_carries_the_configs_and_runs_from_an_empty_folder(built, tmp_
     empty = tmp_path / "empty"
     empty.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", "import rnnlab, sys; print(rnnlab.__file__); from rnnlab.cli import main; sys.exit(main())"]
+        [
+            sys.executable,
+            "-c",
+            "import rnnlab, sys; print(rnnlab.__file__); from rnnlab.cli import main; sys.exit(main())",
+        ]
         + ["train", "experiment=smoke", "model=gru", "--cfg", "job"],
         cwd=empty,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},

@@ -7,8 +7,6 @@ import shlex
 import shutil
 from pathlib import Path
 
-import pytest
-
 from rnnlab.cli import main
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
@@ -56,7 +54,9 @@ def test_the_readme_names_every_exit_code():
     from rnnlab import errors
 
     codes = {
-        kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.UserError)
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.UserError)
     }
     assert all(f"\n| {code} |" in README for code in codes)
 

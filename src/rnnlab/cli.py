@@ -89,14 +89,14 @@ def _run(argv: list[str]) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb in ("-sc", "--shell-completion"):
-        from rnnlab.completion import complete
+        from rnnlab.commandline.completion import complete
 
         return complete(rest)
     if verb in PLAIN:
         return import_module(f"rnnlab.commands.{verb}").main(rest)
     if verb in COMPOSED:
         return _run_composed(verb, rest)
-    from rnnlab.choices import did_you_mean
+    from rnnlab.wording import did_you_mean
 
     raise ConfigError(f"no command '{verb}'{did_you_mean(verb, list(VERBS))} (rnnlab --help lists them)")
 
@@ -104,12 +104,12 @@ def _run(argv: list[str]) -> int:
 def _run_composed(verb: str, argv: list[str]) -> int:
     """Run a verb whose settings Hydra composes."""
     if "--help" in argv or "-h" in argv:
-        from rnnlab.help import command_help
-        from rnnlab.options import config_dir
+        from rnnlab.commandline.help import command_help
+        from rnnlab.commandline.options import config_dir
 
         print(command_help(verb, config_dir(argv)))
         return 0
-    from rnnlab.compose import compose_request, read_arguments
+    from rnnlab.commandline.compose import compose_request, read_arguments
     from rnnlab.config import COMMANDS
     from rnnlab.schema import settings
 
@@ -120,7 +120,7 @@ def _run_composed(verb: str, argv: list[str]) -> int:
     arguments = read_arguments(verb, [shortcuts.get(word, word) for word in argv])
     flags = arguments.flags
     if flags.shell_completion:
-        from rnnlab.completion import complete
+        from rnnlab.commandline.completion import complete
 
         return complete(arguments.typed)
     if flags.multirun:
@@ -128,7 +128,7 @@ def _run_composed(verb: str, argv: list[str]) -> int:
 
         return sweep(arguments)
     if flags.cfg or flags.info or flags.hydra_help:
-        from rnnlab.show import show
+        from rnnlab.commandline.show import show
 
         return show(arguments)
     request = compose_request(arguments)

@@ -56,7 +56,7 @@ def tune_allocator() -> bool:
     """Let glibc keep freed memory for the next step instead of giving it back to the system.
 
     By default every buffer of some megabytes is mapped anew and its pages are faulted in one by one, at every step: a
-    quarter to a third of the time of a small model's step on a CPU. Peak memory stays, memory between steps grows to it.
+    quarter to a third of a small model's step on a CPU. Peak memory stays; memory between steps grows to it.
 
     Returns:
         Whether there is a glibc and it agreed.

@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnnlab.choices import did_you_mean
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError, UserError
 from rnnlab.json_files import read_json, write_json
+from rnnlab.wording import did_you_mean
 
 try:
     import fcntl

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from annotated_types import DocInfo, Ge, Gt, Le, Lt, MaxLen, MinLen
 
-from rnnlab.choices import listed
+from rnnlab.wording import listed
 
 REQUIRED = "???"  # OmegaConf's mark for a value that must be given
 

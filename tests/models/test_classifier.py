@@ -89,7 +89,9 @@ def test_poolings_are_what_they_say(pooling, bidirectional):
         case "max":
             expected = torch.stack([max(feature) for feature in h.T])
         case _:
-            scores = torch.tanh(h @ model.attention[0].weight.T + model.attention[0].bias) @ model.attention[2].weight[0]
+            scores = (
+                torch.tanh(h @ model.attention[0].weight.T + model.attention[0].bias) @ model.attention[2].weight[0]
+            )
             shares = scores.exp() / scores.exp().sum()
             expected = sum(share * step for share, step in zip(shares, h, strict=True))
     torch.testing.assert_close(model(text)[0][0], model.head.weight @ expected + model.head.bias, **FLOAT64)
@@ -133,9 +135,7 @@ def test_dropout_acts_in_training_alone():
 
 
 def test_a_uniform_start_bounds_every_weight_and_keeps_the_forget_gates_bias():
-    model = build(
-        hidden_size=30, pooling="attention", initialisation="uniform", init_range=0.05, forget_gate_bias=2.0
-    )
+    model = build(hidden_size=30, pooling="attention", initialisation="uniform", init_range=0.05, forget_gate_bias=2.0)
     bias = model.recurrent.bias_ih_l0
     assert bias[30:60].tolist() == [2.0] * 30
     with torch.no_grad():

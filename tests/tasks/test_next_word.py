@@ -77,7 +77,9 @@ def test_the_vocabulary_has_at_most_max_vocab_words_the_frequent_ones(own):
 
 
 def test_a_text_with_nothing_to_learn_is_refused(own):
-    with pytest.raises(DataError, match=r"nothing to learn: got 0 different tokens seen at least 3 times \(of 5 in all\)"):
+    with pytest.raises(
+        DataError, match=r"nothing to learn: got 0 different tokens seen at least 3 times \(of 5 in all\)"
+    ):
         own("a b c d e a b c d e\n").read_corpus()
 
 
@@ -141,7 +143,9 @@ def test_the_tokenizer_is_kept_with_the_run(tasks):
 @pytest.mark.parametrize("tokenizer", [None, "letters"])
 def test_an_unknown_tokenizer_is_refused(tasks, tokenizer):
     content = {**tasks.read("next_word").dump(), "tokenizer": tokenizer}
-    with pytest.raises(CheckpointError, match=f"vocabulary.json is damaged: tokenizer: expected one of .* '{tokenizer}'"):
+    with pytest.raises(
+        CheckpointError, match=f"vocabulary.json is damaged: tokenizer: expected one of .* '{tokenizer}'"
+    ):
         tasks.new("next_word").restore(content)
 
 

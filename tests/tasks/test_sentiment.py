@@ -39,7 +39,9 @@ def test_of_a_long_text_the_chosen_end_is_read(own, max_len, truncate, read):
     from rnnlab.config import Truncate
 
     rows = [("one two three four five", "pos"), ("one", "neg")]
-    task = own(rows, valid=[("five four three two one", "pos")], min_count=1, max_len=max_len, truncate=Truncate(truncate))
+    task = own(
+        rows, valid=[("five four three two one", "pos")], min_count=1, max_len=max_len, truncate=Truncate(truncate)
+    )
     task.read_corpus()
     assert words_of(task, "train") == [read.split(), ["one"]]
     backwards = "five four three two one".split()
@@ -157,7 +159,9 @@ def test_labels_that_are_none_are_refused(tasks, labels):
 def test_a_corpus_with_other_labels_than_the_runs_is_refused(own, tasks):
     task = own([(text, f"{label}itive") for text, label in ROWS], valid=[("x", "positive")], test=[("y", "negitive")])
     task.restore(tasks.read("sentiment").dump())
-    with pytest.raises(DataError, match=r"has labels \('negitive', 'positive'\), the run was trained on \['neg', 'pos'\]"):
+    with pytest.raises(
+        DataError, match=r"has labels \('negitive', 'positive'\), the run was trained on \['neg', 'pos'\]"
+    ):
         task.read_corpus()
 
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from rnnlab import __version__
-from rnnlab.compose import Request
+from rnnlab.commandline.compose import Request
 from rnnlab.errors import UserError
 from rnnlab.runs import write_json
 from rnnlab.tasks import Task
@@ -76,9 +76,7 @@ def _git_commit() -> str | None:
     """The commit of the checkout rnnlab runs from; None outside one."""
     command = ["git", "rev-parse", "HEAD"]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=5, check=True, cwd=Path(__file__).parent
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True, cwd=Path(__file__).parent)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

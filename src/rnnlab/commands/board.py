@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from rnnlab.commandline.options import one_line_errors
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError
-from rnnlab.options import one_line_errors
 from rnnlab.runs import find_run, outputs_root, run_names
 
 HOST = "127.0.0.1"

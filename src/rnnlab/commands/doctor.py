@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from rnnlab.commandline.options import one_line_errors
 from rnnlab.errors import UserError
-from rnnlab.options import one_line_errors
 from rnnlab.runs import outputs_root
 
 # extra -> what it installs, as imported

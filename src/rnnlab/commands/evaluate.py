@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import check_corpus, open_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.commands._tunes import judge_tunes
-from rnnlab.compose import Request
 from rnnlab.config import EvaluateConfig
 from rnnlab.errors import ConfigError
 from rnnlab.runs import run_name
@@ -32,9 +32,7 @@ def run(request: Request) -> int:
     finished.task.read_corpus()
     check_corpus(finished.folder, finished.task)
     split = settings.split.value
-    scores = score(
-        finished.task, finished.model, split, batch_size=settings.batch_size, device=finished.device
-    )
+    scores = score(finished.task, finished.model, split, batch_size=settings.batch_size, device=finished.device)
     results: dict[str, Any] = {f"{split}/{name}": value for name, value in scores.results().items()}
     details = scores.details()
     if isinstance(finished.task, Music) and settings.tunes:
@@ -42,5 +40,9 @@ def run(request: Request) -> int:
     if settings.json:
         print(json.dumps({"run": run_name(finished.folder), "split": split, "metrics": results, **details}))
     else:
-        print_scores(f"{run_name(finished.folder)}, checkpoint {settings.checkpoint.value}, split {split}", {"metrics": results, **details})
+        title = f"{run_name(finished.folder)}, checkpoint {settings.checkpoint.value}, split {split}"
+        print_scores(title, {"metrics": results, **details})
+            f"{run_name(finished.folder)}, checkpoint {settings.checkpoint.value}, split {split}",
+            {"metrics": results, **details},
+        )
     return 0

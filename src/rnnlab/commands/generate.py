@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import FinishedRun, open_run
-from rnnlab.compose import Request
 from rnnlab.config import GenerateConfig
 from rnnlab.errors import ConfigError
 from rnnlab.generation.abc import write_tunes

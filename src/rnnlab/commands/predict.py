@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import open_run
-from rnnlab.compose import Request
 from rnnlab.config import PredictConfig
 from rnnlab.data.text import decode_text, read_text
 from rnnlab.errors import DataError

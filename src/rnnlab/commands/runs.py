@@ -7,8 +7,8 @@ import json
 import sys
 from datetime import UTC, datetime
 
+from rnnlab.commandline.options import one_line_errors
 from rnnlab.errors import ConfigError
-from rnnlab.options import one_line_errors
 from rnnlab.runs import RunSummary, list_runs, outputs_root
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}

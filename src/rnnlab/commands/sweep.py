@@ -18,9 +18,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from rnnlab.compose import Arguments, check_sweep
+from rnnlab.commandline.compose import Arguments, check_sweep
+from rnnlab.commandline.hydra_app import run_hydra
 from rnnlab.errors import CannotWriteError, ConfigError, UserError
-from rnnlab.hydra_app import run_hydra
 from rnnlab.runs import RunSummary, create_run, outputs_root, summarize, write_json
 
 PARTLY_FAILED = 9

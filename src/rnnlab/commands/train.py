@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import check_corpus, saved_settings
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
-from rnnlab.compose import Request
 from rnnlab.config import TrainConfig
 from rnnlab.errors import ConfigError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator

@@ -152,9 +152,7 @@ class LanguageTask(Task):
 
     def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
         """Draw texts from scratch."""
-        return self.generate(
-            model, "", count=count, length=length, temperature=1.0, top_k=None, top_p=None, seed=seed
-        )
+        return self.generate(model, "", count=count, length=length, temperature=1.0, top_k=None, top_p=None, seed=seed)
 
     @property
     def stop_id(self) -> int | None:

@@ -358,7 +358,10 @@ class Trainer:
         self._events.scalars(
             {
                 "train/loss": loss,
-                **{f"train/{k}": v for k, v in self.task.measures(loss, counters.sum_hits / counters.sum_targets).items()},
+                **{
+                    f"train/{k}": v
+                    for k, v in self.task.measures(loss, counters.sum_hits / counters.sum_targets).items()
+                },
                 "optim/grad_norm": values["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
                 "optim/lr": self.schedule.lr,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnlab.choices import Choice, choices, configs_folder, groups
+from rnnlab.commandline.choices import Choice, choices, configs_folder, groups
 from rnnlab.config import COMMANDS, SCHEMAS
 from rnnlab.schema import Setting, settings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rnnlab.menu import Menu
+    from rnnlab.commandline.menu import Menu
 
 SHELLS = ("bash", "zsh", "fish")
 _RUN_KEYS = ("run=", "resume=")
@@ -88,8 +88,8 @@ def _run_names(start: str) -> list[str]:
 
 def _settings(verb: str, words: list[str], current: str) -> list[str]:
     """Complete a setting's name or value, by the choices made so far."""
-    from rnnlab.menu import read_menu
-    from rnnlab.options import config_dir
+    from rnnlab.commandline.menu import read_menu
+    from rnnlab.commandline.options import config_dir
 
     menu = read_menu(verb, config_dir(words))
     key, equals, start = current.partition("=")
@@ -138,7 +138,7 @@ def _print_script(action: str, shell: str) -> int:
     from hydra._internal.core_plugins.bash_completion import BashCompletion
     from hydra._internal.core_plugins.fish_completion import FishCompletion
 
-    from rnnlab.hydra_app import config_loader, initialized
+    from rnnlab.commandline.hydra_app import config_loader, initialized
 
     with initialized("train", None):
         plugin = (FishCompletion if shell == "fish" else BashCompletion)(config_loader())

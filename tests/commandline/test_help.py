@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.choices import choices, configs_folder
-from rnnlab.compose import compose_request, read_arguments
+from rnnlab.commandline.choices import choices, configs_folder
+from rnnlab.commandline.compose import compose_request, read_arguments
+from rnnlab.commandline.help import _EXAMPLES, command_help
+from rnnlab.commandline.menu import read_menu
 from rnnlab.config import COMMANDS
-from rnnlab.help import _EXAMPLES, command_help
-from rnnlab.menu import read_menu
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from rnnlab.choices import did_you_mean
 from rnnlab.errors import ConfigError
+from rnnlab.wording import did_you_mean
 
 Parser = TypeVar("Parser", bound=argparse.ArgumentParser)
 

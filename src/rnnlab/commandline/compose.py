@@ -16,17 +16,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from rnnlab import overrides
-from rnnlab.checks import problems
-from rnnlab.choices import close_matches
+from rnnlab.commandline import overrides
+from rnnlab.commandline.checks import problems
+from rnnlab.commandline.explain import explain
+from rnnlab.commandline.guard import check_files, check_tree
+from rnnlab.commandline.hydra_app import initialized
+from rnnlab.commandline.menu import read_menu
+from rnnlab.commandline.options import one_line_errors
 from rnnlab.config import COMMANDS, FREE_TEXT
 from rnnlab.errors import ConfigError
-from rnnlab.explain import explain
-from rnnlab.guard import check_files, check_tree
-from rnnlab.hydra_app import initialized
-from rnnlab.menu import read_menu
-from rnnlab.options import one_line_errors
 from rnnlab.schema import Setting, plain, settings
+from rnnlab.wording import close_matches
 
 _JOBS_CHECKED = 30  # of a sweep, before it starts: a second or two
 # What Hydra and OmegaConf raise while they compose.

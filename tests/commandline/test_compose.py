@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.choices import choices, configs_folder
-from rnnlab.compose import Request, check_sweep, compose_request, read_arguments
+from rnnlab.commandline.choices import choices, configs_folder
+from rnnlab.commandline.compose import Request, check_sweep, compose_request, read_arguments
 from rnnlab.config import Averaging, Cell, SentimentConfig, TrainConfig
 from rnnlab.errors import ConfigError
 

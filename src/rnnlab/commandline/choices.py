@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 
 from rnnlab.errors import ConfigError
 
 _SCHEMA = re.compile(r"/hydra/rnnlab/(\w+(?:/\w+)?)@")
-_SIMILAR = 0.6  # difflib's ratio above which a word counts as a slip of another
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +34,11 @@ def configs_folder() -> Path:
     Raises:
         ConfigError: Neither is there.
     """
-    here = Path(__file__).resolve().parent
-    for folder in (here / "configs", here.parents[1] / "configs"):
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "configs", package.parents[1] / "configs"):
         if (folder / "train.yaml").is_file():
             return folder
-    raise ConfigError(f"rnnlab's own configs are missing in {here / 'configs'}; reinstall rnnlab")
+    raise ConfigError(f"rnnlab's own configs are missing in {package / 'configs'}; reinstall rnnlab")
 
 
 def groups(*folders: Path) -> list[str]:
@@ -59,38 +56,6 @@ def choices(group: str, *folders: Path) -> dict[str, Choice]:
             if name not in found:
                 found[name] = _read_choice(name, path)
     return dict(sorted(found.items()))
-
-
-def close_matches(word: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
-    """Return the candidates a typo may stand for, likeliest first.
-
-    `hiden_size` is close to `model.hidden_size`: without a dot, a word is held against the last part of a key too.
-    """
-    scored: list[tuple[float, str]] = []
-    for candidate in dict.fromkeys(candidates):
-        score = _ratio(word, candidate)
-        last = candidate.rpartition(".")[2]
-        if "." not in word:
-            # Slightly less: `seed` is the setting seed before it is any x.seed.
-            score = max(score, 0.99 * _ratio(word, last))
-        elif word.rpartition(".")[2] == last:
-            score = max(score, 0.7)  # right name, wrong section: trainer.lr
-        if len(word) > 2 and (candidate.startswith(word) or ("." not in word and last.startswith(word))):
-            score = max(score, 0.8)  # cut short: exp, optim
-        if score >= _SIMILAR:
-            scored.append((-score, candidate))
-    return [candidate for _, candidate in sorted(scored)[:limit]]
-
-
-def did_you_mean(word: str, candidates: Iterable[str], template: str = "{}") -> str:
-    """Return '; did you mean a, b or c?' or '' where nothing is close."""
-    near = [template.format(match) for match in close_matches(word, candidates)]
-    return f"; did you mean {listed(near)}?" if near else ""
-
-
-def listed(words: list[str], last: str = "or") -> str:
-    """Return 'a, b or c'."""
-    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def _read_choice(name: str, path: Path) -> Choice:
@@ -115,8 +80,3 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
-
-
-def _ratio(word: str, other: str) -> float:
-    """Return how alike two words are, 0 to 1, whatever their case."""
-    return SequenceMatcher(None, word.lower(), other.lower(), autojunk=False).ratio()

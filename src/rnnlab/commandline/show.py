@@ -8,11 +8,11 @@ import yaml
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf, open_dict
 
-from rnnlab.choices import did_you_mean
-from rnnlab.compose import COMPOSING, Arguments, compose, settings_of
+from rnnlab.commandline.compose import COMPOSING, Arguments, compose, settings_of
+from rnnlab.commandline.explain import explain
+from rnnlab.commandline.hydra_app import run_hydra
 from rnnlab.errors import ConfigError
-from rnnlab.explain import explain
-from rnnlab.hydra_app import run_hydra
+from rnnlab.wording import did_you_mean
 
 
 def show(arguments: Arguments) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab import runs
-from rnnlab.completion import complete, suggestions
+from rnnlab.commandline.completion import complete, suggestions
 from rnnlab.errors import ConfigError
 
 

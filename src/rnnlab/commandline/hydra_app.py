@@ -16,7 +16,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from rnnlab.choices import configs_folder
+from rnnlab.commandline.choices import configs_folder
 from rnnlab.config import COMMANDS, SCHEMAS, TrainerConfig
 
 VERSION_BASE = "1.3"

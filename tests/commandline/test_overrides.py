@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rnnlab.choices import close_matches, did_you_mean
-from rnnlab.compose import compose, read_arguments, settings_of
+from rnnlab.commandline.compose import compose, read_arguments, settings_of
+from rnnlab.commandline.menu import read_menu
+from rnnlab.commandline.overrides import parse, type_problem, unknown_key, value_problems
 from rnnlab.config import COMMANDS, SCHEMAS, TrainerConfig
-from rnnlab.menu import read_menu
-from rnnlab.overrides import parse, type_problem, unknown_key, value_problems
 from rnnlab.schema import Setting, settings
+from rnnlab.wording import close_matches, did_you_mean
 
 # what was typed -> what was meant; one or two slips each
 TYPOS = {

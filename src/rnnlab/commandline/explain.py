@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from rnnlab.choices import did_you_mean
+from rnnlab.wording import did_you_mean
 
 _NOISE = re.compile(r"\s*(object_type=\S+|reference_type=\S+|See https?://\S+.*|Search path:.*)")
 

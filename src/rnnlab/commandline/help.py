@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from textwrap import wrap
 
-from rnnlab.menu import Menu, read_menu
+from rnnlab.commandline.menu import Menu, read_menu
 from rnnlab.schema import REQUIRED, Setting
 
 WIDTH = 80

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rnnlab import config as c
-from rnnlab.checks import problems
+from rnnlab.commandline.checks import problems
 
 TASKS = {"sentiment": c.SentimentConfig, "next_word": c.NextWordConfig, "music": c.MusicConfig}
 

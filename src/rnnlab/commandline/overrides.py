@@ -14,9 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, Sweep
 from hydra.errors import HydraException
 
-from rnnlab.choices import close_matches, did_you_mean, listed
-from rnnlab.menu import Menu
+from rnnlab.commandline.menu import Menu
 from rnnlab.schema import REQUIRED, Setting, describe_choices, shown
+from rnnlab.wording import close_matches, did_you_mean, listed
 
 # What of Hydra's own configuration a sweep may set; everything else could run code or move the results.
 SWEEP_GROUPS = ("hydra/launcher", "hydra/sweeper")

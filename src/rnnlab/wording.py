@@ -1,0 +1,45 @@
+"""How messages are worded: close matches of a typo, lists of names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+
+_SIMILAR = 0.6  # difflib's ratio above which a word counts as a slip of another
+
+
+def close_matches(word: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
+    """Return the candidates a typo may stand for, likeliest first.
+
+    `hiden_size` is close to `model.hidden_size`: without a dot, a word is held against the last part of a key too.
+    """
+    scored: list[tuple[float, str]] = []
+    for candidate in dict.fromkeys(candidates):
+        score = _ratio(word, candidate)
+        last = candidate.rpartition(".")[2]
+        if "." not in word:
+            # Slightly less: `seed` is the setting seed before it is any x.seed.
+            score = max(score, 0.99 * _ratio(word, last))
+        elif word.rpartition(".")[2] == last:
+            score = max(score, 0.7)  # right name, wrong section: trainer.lr
+        if len(word) > 2 and (candidate.startswith(word) or ("." not in word and last.startswith(word))):
+            score = max(score, 0.8)  # cut short: exp, optim
+        if score >= _SIMILAR:
+            scored.append((-score, candidate))
+    return [candidate for _, candidate in sorted(scored)[:limit]]
+
+
+def did_you_mean(word: str, candidates: Iterable[str], template: str = "{}") -> str:
+    """Return '; did you mean a, b or c?' or '' where nothing is close."""
+    near = [template.format(match) for match in close_matches(word, candidates)]
+    return f"; did you mean {listed(near)}?" if near else ""
+
+
+def listed(words: list[str], last: str = "or") -> str:
+    """Return 'a, b or c'."""
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def _ratio(word: str, other: str) -> float:
+    """Return how alike two words are, 0 to 1, whatever their case."""
+    return SequenceMatcher(None, word.lower(), other.lower(), autojunk=False).ratio()

@@ -1,0 +1,196 @@
+import errno
+import logging
+import sys
+import time
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from rnnlab.errors import CannotWriteError
+from rnnlab.training import logs
+from rnnlab.training.logs import EventLog, Progress, log, log_to
+
+
+def events(folder):
+    """(tag, step) of every value in a folder, file after file."""
+    found = []
+    for path in sorted(folder.glob(logs.EVENTS)):
+        for event in EventFileLoader(str(path)).Load():
+            found += [(value.tag, event.step) for value in event.summary.value]
+    return found
+
+
+def write(folder, steps, offsets=None):
+    log = EventLog(folder, offsets)
+    for step in steps:
+        log.scalars({"train/loss": float(step)}, step)
+    kept = log.offsets()
+    log.close()
+    return kept
+
+
+def test_numbers_texts_histograms_and_images_arrive_with_their_step(tmp_path):
+    log = EventLog(tmp_path)
+    log.scalars({"a": 1.5, "b": 2.5}, 3)
+    log.text("t", "one\ntwo", 4)
+    log.histogram("h", torch.arange(5, dtype=torch.bfloat16), 5)
+    log.image("i", torch.zeros(3, 2, 2), 6)
+    log.close()
+    assert events(tmp_path) == [("a", 3), ("b", 3), ("t/text_summary", 4), ("h", 5), ("i", 6)]
+
+
+def test_text_is_shown_as_it_stands(tmp_path):
+    """TensorBoard reads Markdown: bars of a tune are no table and its hashes no headings in a code block."""
+    log = EventLog(tmp_path)
+    log.text("t", "| A2 |\n# B", 0)
+    log.close()
+    (path,) = tmp_path.glob(logs.EVENTS)
+    (value,) = (value for event in EventFileLoader(str(path)).Load() for value in event.summary.value)
+    assert value.tensor.string_val[0].decode() == "    | A2 |\n    # B"
+
+
+def test_settings_are_written_once_into_the_run_itself(tmp_path):
+    log = EventLog(tmp_path)
+    log.hparams({"model.cell": "lstm", "lr": 0.1, "patience": None, "on": True}, "valid/perplexity")
+    log.close()
+    assert [path.is_dir() for path in tmp_path.iterdir()] == [False], "no run of its own below this one"
+    tags = {tag for tag, _ in events(tmp_path)}
+    assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= tags
+
+
+def test_a_resumed_log_goes_on_where_the_checkpoint_was_made(tmp_path):
+    first = EventLog(tmp_path)
+    first.scalars({"train/loss": 1.0}, 1)
+    offsets = first.offsets()
+    first.scalars({"train/loss": 2.0}, 2)
+    first.scalars({"train/loss": 3.0}, 3)
+    first.close()
+    assert len(offsets) == 1
+    write(tmp_path, [2, 3], offsets)
+    assert events(tmp_path) == [("train/loss", step) for step in (1, 2, 3)]
+    assert len(list(tmp_path.glob(logs.EVENTS))) == 2
+
+
+def test_a_record_that_a_kill_cut_in_half_is_gone_after_resuming(tmp_path):
+    offsets = write(tmp_path, [1, 2])
+    (path,) = tmp_path.glob(logs.EVENTS)
+    with path.open("ab") as file:
+        file.write(b"\x30\0\0\0\0\0\0\0half of a rec")
+    write(tmp_path, [3], offsets)
+    assert path.stat().st_size == offsets[path.name]
+    assert events(tmp_path) == [("train/loss", step) for step in (1, 2, 3)]
+
+
+def test_event_files_that_a_checkpoint_does_not_know_are_removed_and_nothing_else_is(tmp_path):
+    offsets = write(tmp_path, [1])
+    (tmp_path / "events.out.tfevents.9999999999.other").write_bytes(b"later")
+    (tmp_path / "events.notes").write_text("mine")
+    (tmp_path / "run.json").write_text("{}")
+    write(tmp_path, [2], offsets)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "events.out.tfevents.9999999999.other" not in names
+    assert {"events.notes", "run.json"} < names
+    assert events(tmp_path) == [("train/loss", 1), ("train/loss", 2)]
+
+
+def test_a_new_log_touches_no_file(tmp_path):
+    write(tmp_path, [1])
+    write(tmp_path, [2])
+    assert events(tmp_path) == [("train/loss", 1), ("train/loss", 2)]
+
+
+def test_files_sort_by_time_even_within_a_second(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    for step in range(12):  # of names that end in a bare counter, 10 would stand before 9
+        write(tmp_path, [step])
+    assert [step for _, step in events(tmp_path)] == list(range(12))
+
+
+def test_offsets_are_bytes_on_the_disk(tmp_path):
+    log = EventLog(tmp_path)
+    log.scalars({"a": 1.0}, 1)
+    before = log.offsets()
+    assert before == {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    log.scalars({"a": 1.0}, 2)
+    assert sum(log.offsets().values()) > sum(before.values())
+    log.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_is_told_in_the_users_words_and_hides_no_other_error(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(log, "propagate", True)
+    events = EventLog(tmp_path)
+    file = events._writer._get_file_writer().event_writer._async_writer._writer
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(file, "write", refuse)
+    with pytest.raises(CannotWriteError, match="cannot write TensorBoard events in .*: No space left on device"):
+        for step in range(10):
+            events.scalars({"a": 1.0}, step)
+            events.offsets()
+    events.close()  # raises nothing: an error may be on its way to the user
+    assert "the last TensorBoard events" in caplog.text
+
+
+@pytest.fixture
+def clean_log():
+    yield
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()
+    log.propagate = True
+
+
+@pytest.mark.usefixtures("clean_log")
+def test_lines_go_to_the_console_and_with_times_to_the_runs_file(tmp_path, capsys):
+    log_to(tmp_path)
+    log.info("step %d", 3)
+    assert capsys.readouterr().err == "step 3\n"
+    line = (tmp_path / "rnnlab.log").read_text()
+    assert line.endswith(" INFO step 3\n")
+    assert line[:2] == "20"
+
+
+@pytest.mark.usefixtures("clean_log")
+def test_logging_anew_leaves_the_file_before(tmp_path, capsys):
+    log_to(tmp_path)
+    log_to(None)
+    log.info("only here")
+    assert capsys.readouterr().err == "only here\n"
+    assert (tmp_path / "rnnlab.log").read_text() == ""
+
+
+@pytest.mark.usefixtures("clean_log")
+@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EIO, "I/O error")])
+def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch, error):
+    class Gone:
+        def write(self, text):
+            raise error
+
+        flush = isatty = lambda self: False
+
+    log_to(tmp_path)
+    with monkeypatch.context() as context:
+        context.setattr(sys, "stderr", Gone())
+        log.info("still here")
+    assert "still here" in (tmp_path / "rnnlab.log").read_text()
+
+
+def test_off_a_terminal_a_line_comes_now_and_then(monkeypatch, caplog, capsys):
+    monkeypatch.setattr(log, "propagate", True)
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    progress = Progress(100, 0)
+    with caplog.at_level(logging.INFO, "rnnlab"):
+        for step in range(1, 81):
+            now[0] = float(step)
+            progress.update(step, 1, {"loss": 0.5})
+    progress.close()
+    progress.close()  # closing twice is fine
+    assert [record.getMessage() for record in caplog.records] == [
+        f"epoch 2  step {step} of 100  loss 0.5" for step in (5, 35, 65)
+    ]
+    assert capsys.readouterr().err == ""

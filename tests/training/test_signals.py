@@ -1,0 +1,71 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from rnnlab.training.signals import StopSignals
+
+STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_noted_and_interrupts_nothing(number, exit_code):
+    with StopSignals() as signals:
+        assert (signals.received, signals.name) == (None, "no signal")
+        send(number)
+        assert (signals.received, signals.name, signals.exit_code) == (number, number.name, exit_code)
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    with StopSignals() as signals:
+        send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+        assert signals.received == signal.SIGINT
+
+
+def test_other_signals_may_come_any_number_of_times():
+    with StopSignals() as signals:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            send(number)
+        assert signals.received == signal.SIGTERM
+
+
+def test_the_handlers_before_are_put_back_also_after_an_error():
+    before = [signal.getsignal(number) for number in STOPPING]
+    with pytest.raises(ZeroDivisionError), StopSignals():
+        assert [signal.getsignal(number) for number in STOPPING] != before
+        raise ZeroDivisionError
+    assert [signal.getsignal(number) for number in STOPPING] == before
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_what_was_ignored_stays_ignored(number):
+    """SIGHUP under nohup, SIGINT of a script's background job: the run goes on when the terminal goes."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            send(number)
+            assert signals.received is None
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_in_another_thread_nothing_is_installed():
+    found = []
+
+    def look():
+        with StopSignals() as signals:
+            found.extend([signals.received, *(signal.getsignal(number) for number in STOPPING)])
+
+    before = [signal.getsignal(number) for number in STOPPING]
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == [None, *before]
