@@ -42,7 +42,4 @@ def run(request: Request) -> int:
     else:
         title = f"{run_name(finished.folder)}, checkpoint {settings.checkpoint.value}, split {split}"
         print_scores(title, {"metrics": results, **details})
-            f"{run_name(finished.folder)}, checkpoint {settings.checkpoint.value}, split {split}",
-            {"metrics": results, **details},
-        )
     return 0
