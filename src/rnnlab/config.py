@@ -108,11 +108,14 @@ class NextWordConfig(TaskConfig):
         int | None,
         Ge(1),
         Le(1_000_000_000),
-        doc("rarer training words become <unk>; null: 1 for corpora that bring their own <unk>, else 3"),
+        doc("rarer training words become <unk>; null: 3, or 1 where the corpus brings its own <unk>"),
     ] = None
-    max_vocab: Annotated[int | None, Ge(4), Le(10_000_000), doc("words kept, most frequent first; null: no limit")] = (
-        None
-    )
+    max_vocab: Annotated[
+        int | None,
+        Ge(4),
+        Le(10_000_000),
+        doc("words kept, most frequent first; null: 10000, or all where the corpus brings its own <unk>"),
+    ] = None
 
 
 @_schema

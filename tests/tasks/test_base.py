@@ -1,5 +1,6 @@
 """What holds for all three tasks."""
 
+import itertools
 import json
 import random
 from contextlib import nullcontext
@@ -68,7 +69,7 @@ def test_a_score_is_that_of_reading_every_sequence_alone_step_by_step(tasks, nam
             nats -= float(logits[0].log_softmax(-1)[task._classes["test"][number]])
             count += 1
             continue
-        for token, target in zip(ids[:-1], ids[1:], strict=True):
+        for token, target in itertools.pairwise(ids):
             logits, state = model(token.view(1, 1), state)
             nats -= float(logits[0, 0].log_softmax(-1)[target])
             count += 1

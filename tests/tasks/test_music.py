@@ -18,8 +18,8 @@ def tune(number, music="A2 B2 c2"):
 def own(tmp_path, tasks):
     """A task on tunes of one's own: lists of them, one a split."""
 
-    def make(train, valid=(tune(101),), test=(tune(102),), **settings):
-        for split, tunes in (("train", train), ("valid", valid), ("test", test)):
+    def make(train, valid=None, test=None, **settings):
+        for split, tunes in (("train", train), ("valid", valid or [tune(101)]), ("test", test or [tune(102)])):
             (tmp_path / f"{split}.abc").write_text("\n".join(tunes))
         return tasks.new("music", corpus=str(tmp_path), **settings)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from rnnlab.config import Truncate
 from rnnlab.errors import CheckpointError, DataError
 from rnnlab.tasks.base import score
 from rnnlab.tasks.sentiment import ClassScores
@@ -32,12 +33,14 @@ def words_of(task, split):
 
 @pytest.mark.parametrize(
     ("max_len", "truncate", "read"),
-    [(2, "first", "one two"), (2, "last", "four five"), (5, "last", "one two three four five")]
-    + [(None, "first", "one two three four five")],
+    [
+        (2, "first", "one two"),
+        (2, "last", "four five"),
+        (5, "last", "one two three four five"),
+        (None, "first", "one two three four five"),
+    ],
 )
 def test_of_a_long_text_the_chosen_end_is_read(own, max_len, truncate, read):
-    from rnnlab.config import Truncate
-
     rows = [("one two three four five", "pos"), ("one", "neg")]
     task = own(
         rows, valid=[("five four three two one", "pos")], min_count=1, max_len=max_len, truncate=Truncate(truncate)

@@ -302,15 +302,18 @@ POINTS = [(owner, name, nth) for owner, name, count in OPERATIONS for nth in ran
 def test_a_full_disk_leaves_the_checkpoints_before_as_they_were(tmp_path, monkeypatch, owner, name, nth, step):
     save(tmp_path, 1, best=True)
     save(tmp_path, 2, value=20)
+    error = None
     with monkeypatch.context() as context:
         calls = fails_at(context, owner, name, nth)
         try:
             save(tmp_path, step, value=30)
-        except CannotWriteError as error:
-            assert "No space left on device; the last good one is kept" in str(error)
-            assert error.exit_code == 7
-        else:
-            assert len(calls) < nth or (name, nth) == ("rename", 2), "a step's older copy that cannot be set aside"
+        except CannotWriteError as caught:
+            error = caught
+    if error is None:  # not so many calls, or what failed was only clearing away
+        assert len(calls) < nth or (name, nth) == ("rename", 2)
+    else:
+        assert "No space left on device; the last good one is kept" in str(error)
+        assert error.exit_code == 7
     model, training = load_training(tmp_path)
     assert training["step"] in (2, step)
     assert model["weight"][0, 0] in (20, 30)

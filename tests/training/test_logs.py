@@ -1,5 +1,6 @@
 import errno
 import logging
+import resource
 import sys
 import time
 
@@ -100,11 +101,23 @@ def test_a_new_log_touches_no_file(tmp_path):
     assert events(tmp_path) == [("train/loss", 1), ("train/loss", 2)]
 
 
-def test_files_sort_by_time_even_within_a_second(tmp_path, monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: 1e9)
-    for step in range(12):  # of names that end in a bare counter, 10 would stand before 9
+def test_files_sort_by_age_even_within_a_second_or_when_the_clock_goes_back(tmp_path, monkeypatch):
+    for step in range(12):
+        monkeypatch.setattr(time, "time", lambda: 1e9 - 3600 * (step > 6))  # noqa: B023
         write(tmp_path, [step])
     assert [step for _, step in events(tmp_path)] == list(range(12))
+    assert sorted(tmp_path.glob(logs.EVENTS))[0].name.startswith("events.out.tfevents.1000000000.")
+
+
+def test_what_is_written_can_be_watched_soon(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    log = EventLog(tmp_path)
+    for step, seen in ((1, 1), (2, 1), (3, 3)):
+        log.scalars({"a": 0.0}, step)
+        assert len(events(tmp_path)) == seen
+        now[0] += 6
+    log.close()
 
 
 def test_offsets_are_bytes_on_the_disk(tmp_path):
@@ -117,21 +130,18 @@ def test_offsets_are_bytes_on_the_disk(tmp_path):
     log.close()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_is_told_in_the_users_words_and_hides_no_other_error(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(log, "propagate", True)
     events = EventLog(tmp_path)
-    file = events._writer._get_file_writer().event_writer._async_writer._writer
-
-    def refuse(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(file, "write", refuse)
-    with pytest.raises(CannotWriteError, match="cannot write TensorBoard events in .*: No space left on device"):
-        for step in range(10):
-            events.scalars({"a": 1.0}, step)
-            events.offsets()
-    events.close()  # raises nothing: an error may be on its way to the user
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(CannotWriteError, match="cannot write TensorBoard events in .*: File too large"):
+            for step in range(1000):
+                events.scalars({"a": 1.0}, step)
+        events.close()  # raises nothing: an error may be on its way to the user
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "the last TensorBoard events" in caplog.text
 
 

@@ -20,6 +20,10 @@ from rnnlab.tasks.language import LanguageTask
 # Steps scored at a time: bounds the memory of T x V logits, and cannot change the score.
 SCORE_STEPS = 256
 
+# Of text that brings no <unk> of its own.
+MIN_COUNT = 3
+MAX_VOCAB = 10_000
+
 
 class NextWord(LanguageTask):
     """Predict each next word."""
@@ -50,9 +54,12 @@ class NextWord(LanguageTask):
         tokens = {split: getattr(corpus, split) for split in SPLITS}
         if self._vocabulary is None:
             # Penn Treebank and WikiText-2 come with their own <unk>: every word they kept is a word.
-            min_count = self._config.min_count or (1 if UNK in tokens["train"] else 3)
+            is_cut_already = UNK in tokens["train"]
             self._vocabulary = Vocabulary.build(
-                tokens["train"], min_count=min_count, max_size=self._config.max_vocab, specials=(EOS, UNK)
+                tokens["train"],
+                min_count=self._config.min_count or (1 if is_cut_already else MIN_COUNT),
+                max_size=self._config.max_vocab or (None if is_cut_already else MAX_VOCAB),
+                specials=(EOS, UNK),
             )
         for split in SPLITS:
             self._ids[split] = np.array(self.vocabulary.encode([EOS, *tokens[split]]), dtype=np.int32)

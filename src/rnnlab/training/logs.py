@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -11,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
+from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard import summary
 from tqdm import tqdm
 
 from rnnlab.errors import CannotWriteError
@@ -22,13 +27,18 @@ log = logging.getLogger("rnnlab")
 
 WIDTH = 110  # columns of a text in TensorBoard
 EVENTS = "events.out.tfevents.*"
+FLUSH_SECONDS = 10  # how old what TensorBoard shows may be
+
+# TensorBoard's own: a tenth wider each, on both sides of 0, so that small and large values are told apart alike.
+_BINS = np.concatenate([-(powers := 1e-12 * 1.1 ** np.arange(774))[::-1], [0.0], powers])
 
 
 class EventLog:
     """TensorBoard events of one run, cut back to the checkpoint when it resumes.
 
     `purge_step` alone leaves duplicate steps for some readers; cutting the files at the byte a checkpoint knows does
-    not.
+    not. torch's SummaryWriter is not used: it names files by the clock alone, never syncs them, and writes in a thread
+    that a full disk kills for good, with a traceback on the console.
     """
 
     def __init__(self, run: Path, offsets: Mapping[str, int] | None = None) -> None:
@@ -46,29 +56,28 @@ class EventLog:
                     path.unlink()
                 elif path.stat().st_size > offsets[path.name]:
                     os.truncate(path, offsets[path.name])
-        # tensorboard reads files in name order; its own names begin with whole seconds, so nanoseconds settle ties.
-        self._writer = SummaryWriter(str(run), filename_suffix=f".{time.time_ns():020d}")
+        with self._writing():
+            self._file = (run / _next_name(run)).open("xb")
+            self._records = RecordWriter(self._file)
+            self._flushed = 0.0
+            self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write numbers at a step."""
-        with self._writing():
-            for tag, value in values.items():
-                self._writer.add_scalar(tag, value, step)
+        for tag, value in values.items():
+            self._add(summary.scalar(tag, value), step)
 
     def text(self, tag: str, text: str, step: int) -> None:
         """Write a text as it stands: TensorBoard renders Markdown, so it is indented as a code block."""
-        with self._writing():
-            self._writer.add_text(tag, "\n".join("    " + line for line in text.split("\n")), step)
+        self._add(summary.text(tag, "\n".join("    " + line for line in text.split("\n"))), step)
 
     def histogram(self, tag: str, values: torch.Tensor, step: int) -> None:
         """Write the distribution of a tensor."""
-        with self._writing():
-            self._writer.add_histogram(tag, values.detach().float().cpu(), step)
+        self._add(summary.histogram(tag, values.detach().float().cpu(), _BINS), step)
 
     def image(self, tag: str, image: torch.Tensor, step: int) -> None:
         """Write a picture, (3, height, width), 0 to 1."""
-        with self._writing():
-            self._writer.add_image(tag, image, step)
+        self._add(summary.image(tag, image, dataformats="CHW"), step)
 
     def hparams(self, settings: Mapping[str, Any], metric: str) -> None:
         """Fill TensorBoard's hparams table: once, at the start.
@@ -78,14 +87,14 @@ class EventLog:
         plain = {
             key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
         }
-        with self._writing():
-            for summary in hparams(plain, {metric: 0.0}):
-                self._writer._get_file_writer().add_summary(summary)  # pyright: ignore[reportOptionalMemberAccess]
+        for part in summary.hparams(plain, {metric: 0.0}):
+            self._add(part, 0)
 
     def offsets(self) -> dict[str, int]:
         """Bytes written so far, by file: what a checkpoint keeps."""
         with self._writing():
-            self._writer.flush()
+            self._file.flush()
+            os.fsync(self._file.fileno())
             return {path.name: path.stat().st_size for path in self._run.glob(EVENTS)}
 
     def close(self) -> None:
@@ -95,17 +104,32 @@ class EventLog:
         ended the run, perhaps an error that is just being raised, is what the user hears of.
         """
         try:
-            self._writer.close()
+            self._file.close()
         except OSError as error:
             log.warning("the last TensorBoard events of %s could not be written: %s", self._run, error.strerror)
 
+    def _add(self, content: Summary, step: int) -> None:
+        event = Event(wall_time=time.time(), step=step, summary=content)
+        with self._writing():
+            self._records.write(event.SerializeToString())
+            if time.monotonic() > self._flushed + FLUSH_SECONDS:
+                self._file.flush()
+                self._flushed = time.monotonic()
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say in the user's words what the writer's thread met."""
+        """Say in the user's words that the disk is full."""
         try:
             yield
         except OSError as error:
             raise CannotWriteError(f"cannot write TensorBoard events in {self._run}: {error.strerror}") from error
+
+
+def _next_name(run: Path) -> str:
+    """Name an event file a second after the last one, whatever the clock says: TensorBoard reads them in name order."""
+    found = (re.match(r"events\.out\.tfevents\.(\d+)", path.name) for path in run.glob(EVENTS))
+    second = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
+    return f"events.out.tfevents.{second:010d}.{socket.gethostname()}.{os.getpid()}"
 
 
 class Progress:
