@@ -340,10 +340,11 @@ def train_settings(content: dict[str, Any]) -> TrainConfig:
     Raises:
         ValueError: a section, key or value that the schema does not have.
     """
+    optimizer = str(content["optimizer"]["name"])
     chosen = {
         "task": SCHEMAS["task"].get(str(content["task"]["name"])),
         "model": ModelConfig,
-        "optimizer": SCHEMAS["optimizer"].get({"adamw": "adam"}.get(name := content["optimizer"]["name"], name)),
+        "optimizer": SCHEMAS["optimizer"].get("adam" if optimizer == "adamw" else optimizer),
         "scheduler": SCHEMAS["scheduler"].get(str(content["scheduler"]["name"])),
         "trainer": TrainerConfig,
     }

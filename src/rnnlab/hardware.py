@@ -73,6 +73,6 @@ def _cgroup_cores() -> float | None:
     """Cores of the control group's quota; None where there is no quota."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
         return None
-    return None if quota == "max" else int(quota) / int(period)

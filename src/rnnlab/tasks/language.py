@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class LanguageScores:
 class LanguageTask(Task):
     """Predict each next token."""
 
-    metric: Literal["perplexity", "bits_per_char"]
+    metric: ClassVar[Literal["perplexity", "bits_per_char"]]  # pyright: ignore[reportIncompatibleVariableOverride]
     higher_is_better = False
     # Rows are padded at their end, and what follows an end reaches nothing before it; a row that has ended is never
     # carried on. Without lengths a step is a fifth cheaper (2 x 256 LSTM on a CPU).

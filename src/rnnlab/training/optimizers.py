@@ -110,6 +110,7 @@ class Schedule:
                 patience=config.patience,
                 threshold=0.0,
                 min_lr=config.min_lr,
+                eps=0.0,  # torch's 1e-8 would leave small rates as they are
             )
 
     @property
