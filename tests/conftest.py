@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,25 @@ import torch
 from rnnlab.cli import main
 
 Train = Callable[..., Path]
+
+
+def tiny(task: str, corpora: dict[str, Path], *overrides: str) -> list[str]:
+    """Settings of a run of a second; `overrides` go before them."""
+    given = {override.partition("=")[0] for override in overrides}
+    base = {
+        "task.corpus": corpora[task],
+        "model.hidden_size": 6,
+        "model.embedding_size": 5,
+        "trainer.batch_size": 8,
+        "trainer.max_epochs": 1,
+        "trainer.max_steps": 4,
+        "trainer.log_every_steps": 1,
+        "trainer.threads": 1,
+        "trainer.sample_len": 12,
+    }
+    if task == "next_word":
+        base["trainer.bptt_len"] = 8
+    return [f"task={task}", *(f"{key}={value}" for key, value in base.items() if key not in given), *overrides]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,23 +77,25 @@ def train(outputs, corpora) -> Train:
     """Train a tiny run in this process: `train("music", "trainer.max_steps=3")` gives its folder."""
 
     def run(task: str, *overrides: str, name: str = "run", exit_code: int = 0) -> Path:
-        given = {override.partition("=")[0] for override in overrides}
-        base = {
-            "task.corpus": corpora[task],
-            "model.hidden_size": 6,
-            "model.embedding_size": 5,
-            "trainer.batch_size": 8,
-            "trainer.max_epochs": 1,
-            "trainer.max_steps": 4,
-            "trainer.log_every_steps": 1,
-            "trainer.threads": 1,
-            "trainer.sample_len": 12,
-        }
-        if task == "next_word":
-            base["trainer.bptt_len"] = 8
-        settings = [f"{key}={value}" for key, value in base.items() if key not in given]
-        code = main(["train", f"task={task}", f"name={name}", *settings, *overrides])
-        assert code == exit_code
+        assert main(["train", *tiny(task, corpora, *overrides), f"name={name}"]) == exit_code
         return outputs / name
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory, corpora) -> Path:
+    """An outputs folder with a finished run of each task, named after it. Tests take a copy: `finished`."""
+    folder = tmp_path_factory.mktemp("finished") / "outputs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNLAB_OUTPUTS", str(folder))
+        for task in corpora:
+            assert main(["train", *tiny(task, corpora, "trainer.checkpoint_every_steps=2"), f"name={task}"]) == 0
+    return folder
+
+
+@pytest.fixture
+def finished(finished_once, outputs) -> Path:
+    """The test's own outputs folder with a finished run of each task, named after it: music, next_word, sentiment."""
+    shutil.copytree(finished_once, outputs, symlinks=True)
+    return outputs

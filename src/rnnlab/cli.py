@@ -6,6 +6,7 @@ Imports nothing heavy: `rnnlab --help` answers at once.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from importlib import import_module
@@ -50,6 +51,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     # Idle OpenMP threads that spin slow a shared machine many times over; torch reads this when it loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that has no such letter shows its number instead of ending the command.
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

@@ -31,6 +31,7 @@ except ImportError:  # Windows
 
 __all__ = [
     "RunSummary",
+    "check_free",
     "check_name",
     "create_run",
     "find_run",
@@ -115,8 +116,7 @@ def create_run(name: str, *, exact: bool) -> Path:
                 break
             except FileExistsError:
                 if exact:
-                    advice = f"go on with it: resume={name}, or choose another name"
-                    raise FolderInUseError(f"there is a run '{name}' in {root} already; {advice}") from None
+                    raise _taken(name) from None
                 number += 1
                 folder = root / f"{name}-{number}"
         probe = folder / ".probe"
@@ -127,6 +127,19 @@ def create_run(name: str, *, exact: bool) -> Path:
             f"cannot write to {folder}: {error.strerror}; set RNNLAB_OUTPUTS to another folder"
         ) from None
     return folder
+
+
+def check_free(name: str) -> None:
+    """Refuse a name that no new run can have: before the corpus is read, which may take a minute.
+
+    Raises:
+        ConfigError: A name that leaves outputs/, cannot be a folder's name or lies inside a run.
+        FolderInUseError: The folder is there already.
+    """
+    check_name(name)
+    _refuse_inside_run(outputs_root(), name)
+    if os.path.lexists(outputs_root() / name):
+        raise _taken(name)
 
 
 def check_name(name: str) -> None:
@@ -226,6 +239,12 @@ def _refuse_inside_run(root: Path, name: str) -> None:
     for parent in Path(name).parents:
         if parent != Path() and is_run(root / parent):
             raise ConfigError(f"name {name!r} lies inside the run '{parent}'; choose another name")
+
+
+def _taken(name: str) -> FolderInUseError:
+    """Say that a name is taken, and what to type instead."""
+    advice = f"go on with it: resume={name}, or choose another name"
+    return FolderInUseError(f"there is a run '{name}' in {outputs_root()} already; {advice}")
 
 
 def _run_folders(root: Path) -> Iterator[Path]:

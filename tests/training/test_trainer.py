@@ -595,9 +595,9 @@ def test_bf16_trains_weights_of_float32(lab, tmp_path, task, cell):
 
 
 def test_the_test_score_is_that_of_the_best_weights(lab, tmp_path):
-    config = lab.config(optimizer=sgd(60.0), clip_grad_norm=None, eval_every_steps=1, max_steps=12, num_samples=0)
+    config = lab.config(optimizer=sgd(20.0), clip_grad_norm=None, eval_every_steps=1, max_steps=12, num_samples=0)
     trainer = lab.fit(tmp_path, config)
-    assert trainer.counters.best_step < 12, "a rate this high makes the scores go up and down"
+    assert 1 < trainer.counters.best_step < 12, "a rate this high makes the scores go up and down"
     checkpoints = tmp_path / "checkpoints"
     assert (checkpoints / "best").resolve().name == f"step-{trainer.counters.best_step:08d}"
     assert (checkpoints / "last").resolve().name == "step-00000012"
@@ -621,7 +621,7 @@ def test_checkpoints_are_made_when_asked_for_and_at_each_evaluation(lab, tmp_pat
     )
     lab.fit(tmp_path, lab.config(checkpoint_every_steps=5, eval_every_steps=4, max_steps=11, num_samples=0))
     assert [step for step, _ in made] == [4, 5, 8, 10, 11]
-    assert all(step in (4, 8, 11) for step, best in made if best)
+    assert [best for _, best in made] == [True, False, True, False, True], "scores still improve"
 
 
 def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_before(lab, tmp_path, monkeypatch):

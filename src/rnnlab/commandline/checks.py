@@ -18,6 +18,7 @@ from rnnlab.config import (
     Nonlinearity,
     Pooling,
     PredictConfig,
+    SentimentConfig,
     SGDConfig,
     TrainConfig,
     TrainerConfig,
@@ -58,6 +59,8 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
         and config.trainer.max_steps is None
     ):
         yield "scheduler=cosine needs to know the end; set trainer.max_epochs or trainer.max_steps"
+    if isinstance(config.task, SentimentConfig) and config.task.text_column == config.task.label_column:
+        yield f"task.text_column and task.label_column must differ, got {config.task.text_column!r} for both"
     optimizer = config.optimizer
     if isinstance(optimizer, SGDConfig) and optimizer.nesterov and optimizer.momentum == 0:
         yield "optimizer.nesterov=true needs optimizer.momentum above 0, got 0.0; try optimizer.momentum=0.9"

@@ -6,6 +6,7 @@ Hydra finds these mistakes too, but in four lines that name its own insides; so 
 from __future__ import annotations
 
 import json
+import shlex
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -190,9 +191,13 @@ def _grammar_problem(text: str, error: Exception) -> str:
     key, _, value = text.partition("=")
     if not key.replace(".", "").replace("/", "").replace("_", "").replace("@", "").isalnum():
         return f"{text}: {key} is no setting's name"
-    quoted = json.dumps(value, ensure_ascii=False)
     reason = str(error).splitlines()[0].strip() if str(error) else type(error).__name__
-    return f"{key}: cannot read {shown(value)} ({reason[:80]}); put it in quotes: '{key}={quoted}'"
+    return f"{key}: cannot read {shown(value)} ({reason[:80]}); put it in quotes: {_quoted(key, value)}"
+
+
+def _quoted(key: str, value: str) -> str:
+    """Return an override as the shell and Hydra's grammar both take it."""
+    return shlex.quote(f"{key}={json.dumps(value, ensure_ascii=False)}")
 
 
 def _override_problem(override: Override, menu: Menu, *, sweep: bool) -> str | None:
@@ -211,8 +216,11 @@ def _override_problem(override: Override, menu: Menu, *, sweep: bool) -> str | N
     if override.package is not None:
         return f"{text}: @ is not used here; write {key}=..."
     if override.is_sweep_override() and not sweep:
-        advice = "add -m" if menu.command == "train" else "give one value, in quotes if the comma belongs to it"
-        return f"{key} takes one value, got {shown(text.partition('=')[2])}; lists of values sweep: {advice}"
+        value = text.partition("=")[2]
+        advice = "add -m" if menu.command == "train" else "give one value"
+        if any(setting.kind is str for setting, _ in menu.variants.get(key, [])):
+            advice += f"; or, if the comma belongs to it: {_quoted(key, value)}"
+        return f"{key} takes one value, got {shown(value)}; lists of values sweep: {advice}"
     if key in menu.groups:
         return _choice_problem(override, menu)
     if "/" in key:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from rnnlab.config import TrainConfig, UseConfig, train_settings
-from rnnlab.errors import CheckpointError
+from rnnlab.commandline.checks import problems
+from rnnlab.commandline.explain import explain
+from rnnlab.config import Precision, TrainConfig, UseConfig, train_settings
+from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.runs import find_run, read_json
 from rnnlab.tasks import Task, build_task
@@ -26,27 +30,31 @@ class FinishedRun:
     model: nn.Module
     device: torch.device
 
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision that the run was trained and scored in."""
+        if self.config.trainer.precision is Precision.bf16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
 
 def open_run(use: UseConfig) -> FinishedRun:
     """Open the run that a command names.
 
     Raises:
         CheckpointError: there is no such run, or it is damaged, or its weights do not fit its settings.
-        ConfigError: the device is not there.
+        ConfigError: the device or the backend is not there.
     """
     folder = find_run(use.run)
     device = choose_device(use.device.value)
     set_threads(use.threads)
     tune_allocator()
     config = saved_settings(folder)
-    task = build_task(config.task, config.trainer, config.seed)
-    task.restore(read_json(folder / "vocabulary.json"))
-    model = task.build_model(config.model)
-    try:
-        model.load_state_dict(load_model(folder / "checkpoints", use.checkpoint.value))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"the weights in {folder} are of another model than its settings: {reason}") from error
+    task = restore_task(config, folder)
+    model = build_model(task, config)
+    weights = load_model(folder / "checkpoints", use.checkpoint.value)
+    if difference := _difference(weights, model.state_dict()):
+        raise CheckpointError(f"the weights in {folder} are of another model than its settings: {difference}")
+    model.load_state_dict(weights)
     return FinishedRun(folder, config, task, model.to(device).eval(), device)
 
 
@@ -56,13 +64,49 @@ def saved_settings(folder: Path) -> TrainConfig:
     Raises:
         CheckpointError: run.json is damaged or of another rnnlab.
     """
-    content = read_json(folder / "run.json")
+    path = folder / "run.json"
+    content = read_json(path)
     try:
         if content["format"] != 1:
             raise ValueError(f"format {content['format']!r}, wanted 1")
-        return train_settings(content["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / 'run.json'} cannot be read: {error}") from error
+        saved = content["config"]
+        # Names are any text, and have done their work.
+        config = train_settings(_without_interpolation({**saved, "name": None, "resume": None}))
+        if wrong := problems(config):
+            raise ValueError(wrong[0])
+    except KeyError as error:
+        raise CheckpointError(f"{path} cannot be read: there is no {error}") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {explain(error.__cause__ or error)}") from error
+    config.task.corpus = _found_again(config.task.corpus, content.get("working_directory"))
+    return config
+
+
+def restore_task(config: TrainConfig, folder: Path) -> Task:
+    """Build a run's task with the vocabulary it was trained on.
+
+    Raises:
+        CheckpointError: vocabulary.json is damaged or of another task.
+    """
+    task = build_task(config.task, config.trainer, config.seed)
+    content = read_json(folder / "vocabulary.json")
+    try:
+        task.restore(content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    return task
+
+
+def build_model(task: Task, config: TrainConfig) -> nn.Module:
+    """Build a task's model.
+
+    Raises:
+        ConfigError: a backend that this machine or build does not have.
+    """
+    try:
+        return task.build_model(config.model)
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
 
 
 def check_corpus(folder: Path, task: Task) -> None:
@@ -71,9 +115,43 @@ def check_corpus(folder: Path, task: Task) -> None:
     Raises:
         CheckpointError: the encoded splits have another hash than run.json names.
     """
-    recorded = read_json(folder / "run.json").get("corpus", {}).get("sha256")
-    if recorded != task.corpus["sha256"]:
+    recorded = read_json(folder / "run.json").get("corpus")
+    expected = recorded.get("sha256") if isinstance(recorded, dict) else None
+    if expected != task.corpus["sha256"]:
         raise CheckpointError(
             f"corpus {task.corpus['name']} is not the one {folder.name} was trained on: its encoded splits hash to "
-            f"{task.corpus['sha256'][:12]}, the run's to {str(recorded)[:12]}; start a new run"
+            f"{task.corpus['sha256'][:12]}, the run's to {str(expected)[:12]}; start a new run"
         )
+
+
+def _without_interpolation(value: Any, key: str = "config") -> Any:
+    """Return settings from a file as they are.
+
+    Raises:
+        ValueError: one holds `${`: a run, perhaps downloaded, shall not look into the environment.
+    """
+    if isinstance(value, dict):
+        return {name: _without_interpolation(inner, f"{key}.{name}") for name, inner in value.items()}
+    if isinstance(value, str) and "${" in value:
+        raise ValueError(f"{key} is {value!r}; ${{...}} is refused in a run's settings")
+    return value
+
+
+def _found_again(corpus: str, working_directory: Any) -> str:
+    """Return a corpus's name or path; a path that leads nowhere from here starts where the run was started."""
+    if isinstance(working_directory, str) and not Path(corpus).expanduser().exists():
+        path = Path(working_directory) / corpus
+        if path.exists():
+            return str(path)
+    return corpus
+
+
+def _difference(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+    """Say how the tensors of a checkpoint differ from a model's in name or shape; "" if they do not."""
+    got, want = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted))
+    wrong = [name for name in (*want, *got) if got.get(name) != want.get(name)]
+    if not wrong:
+        return ""
+    first = wrong[0]
+    count = len(set(wrong))
+    return f"{first} is {got.get(first, 'not there')}, wanted {want.get(first, 'none')} ({count} of {len(want)} differ)"

@@ -16,7 +16,7 @@ from torch import nn
 from rnnlab import __version__
 from rnnlab.commandline.compose import Request
 from rnnlab.errors import UserError
-from rnnlab.runs import write_json
+from rnnlab.runs import run_name, write_json
 from rnnlab.tasks import Task
 
 STOPPED = (129, 130, 143)
@@ -33,10 +33,11 @@ def record_run(folder: Path, request: Request, task: Task, facts: dict[str, Any]
         folder / "run.json",
         {
             "format": 1,
-            "name": folder.name,
+            "name": run_name(folder),
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "config": request.config,
             "overrides": request.overrides,
+            "working_directory": str(Path.cwd()),
             "choices": request.choices,
             "seed": request.settings.seed,
             "versions": {"rnnlab": __version__, "torch": torch.__version__, "python": platform.python_version()},

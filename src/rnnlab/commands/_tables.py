@@ -1,11 +1,22 @@
-"""Tables for people."""
+"""What commands print: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+MAX_CLASSES = 8  # a wider confusion matrix does not fit on a terminal
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """Print one JSON object on one line, in ASCII where the terminal or pipe takes no UTF-8."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    print(json.dumps(data, ensure_ascii=encoding != "utf8"))
 
 
 def print_scores(title: str, facts: dict[str, Any]) -> None:
@@ -28,11 +39,18 @@ def print_scores(title: str, facts: dict[str, Any]) -> None:
 
 
 def print_confusion(labels: list[str], confusion: list[list[int]]) -> None:
-    """Print how often each true class was given each class."""
+    """Print how often each true class was given each class; of many classes, how often each was recognised."""
+    # Text, not str: a label may hold [brackets], which rich would read as markup.
     table = Table()
     table.add_column("it is")
-    for label in labels:
-        table.add_column(f"says {label}", justify="right")
-    for label, row in zip(labels, confusion, strict=True):
-        table.add_row(label, *(f"{count:,}" for count in row))
+    if len(labels) <= MAX_CLASSES:
+        for label in labels:
+            table.add_column(Text(f"says {label}"), justify="right")
+        for label, row in zip(labels, confusion, strict=True):
+            table.add_row(Text(label), *(f"{count:,}" for count in row))
+    else:
+        table.add_column("texts", justify="right")
+        table.add_column("recognised", justify="right")
+        for number, (label, row) in enumerate(zip(labels, confusion, strict=True)):
+            table.add_row(Text(label), f"{sum(row):,}", f"{row[number]:,}")
     Console().print(table)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import check_corpus, open_run
-from rnnlab.commands._tables import print_scores
+from rnnlab.commands._tables import print_json, print_scores
 from rnnlab.commands._tunes import judge_tunes
 from rnnlab.config import EvaluateConfig
 from rnnlab.errors import ConfigError
@@ -32,13 +31,20 @@ def run(request: Request) -> int:
     finished.task.read_corpus()
     check_corpus(finished.folder, finished.task)
     split = settings.split.value
-    scores = score(finished.task, finished.model, split, batch_size=settings.batch_size, device=finished.device)
+    scores = score(
+        finished.task,
+        finished.model,
+        split,
+        batch_size=settings.batch_size,
+        device=finished.device,
+        autocast=finished.autocast(),
+    )
     results: dict[str, Any] = {f"{split}/{name}": value for name, value in scores.results().items()}
     details = scores.details()
     if isinstance(finished.task, Music) and settings.tunes:
         results |= judge_tunes(finished.task, finished.model, count=settings.tunes, seed=settings.seed)
     if settings.json:
-        print(json.dumps({"run": run_name(finished.folder), "split": split, "metrics": results, **details}))
+        print_json({"run": run_name(finished.folder), "split": split, "metrics": results, **details})
     else:
         title = f"{run_name(finished.folder)}, checkpoint {settings.checkpoint.value}, split {split}"
         print_scores(title, {"metrics": results, **details})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import FinishedRun, open_run
+from rnnlab.commands._tables import print_json
 from rnnlab.config import GenerateConfig
 from rnnlab.errors import ConfigError
 from rnnlab.generation.abc import write_tunes
@@ -26,6 +26,8 @@ def run(request: Request) -> int:
     task = finished.task
     if not isinstance(task, LanguageTask):
         raise ConfigError(f"{settings.run} is a run of task={task.name}, which writes nothing; try rnnlab predict")
+    if settings.output is not None and not isinstance(task, Music):
+        raise ConfigError(f"output is for tunes, {settings.run} is a run of task={task.name}; use > {settings.output}")
     texts = task.generate(
         finished.model,
         settings.prompt,
@@ -36,12 +38,14 @@ def run(request: Request) -> int:
         top_p=settings.top_p,
         seed=settings.seed,
     )
-    path = write_tunes(texts, _file(finished, settings)) if isinstance(task, Music) else None
+    path = _file(finished, settings) if isinstance(task, Music) else None
     if settings.json:
-        print(json.dumps({"texts": texts, "file": None if path is None else str(path)}, ensure_ascii=False))
-        return 0
-    print("\n\n".join(text.rstrip("\n") for text in texts))
+        print_json({"texts": texts, "file": None if path is None else str(path)})
+    else:
+        print("\n\n".join(text.rstrip("\n") for text in texts))
     if path is not None:
+        # After the tunes were printed: a disk that is full does not cost them.
+        write_tunes(texts, path)
         print(f"\nwritten: {path}", file=sys.stderr)
     return 0
 

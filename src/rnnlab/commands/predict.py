@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import open_run
+from rnnlab.commands._tables import print_json
 from rnnlab.config import PredictConfig
 from rnnlab.data.text import decode_text, read_text
 from rnnlab.errors import DataError
@@ -30,14 +30,23 @@ def run(request: Request) -> int:
         assert isinstance(task, LanguageTask)
         predictions = [task.predict_next(finished.model, text, settings.top) for text in texts]
     for prediction in predictions:
-        print(json.dumps(prediction, ensure_ascii=False))
+        print_json(prediction)
     return 0
 
 
 def _lines(file: str) -> list[str]:
     """Lines of a file, or of standard input; empty ones are left out."""
-    text = decode_text(sys.stdin.buffer.read(), "standard input") if file == "-" else read_text(file)
+    text = decode_text(_standard_input(), "standard input") if file == "-" else read_text(file)
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         raise DataError(f"{file} has no text; wanted one text a line")
     return lines
+
+
+def _standard_input() -> bytes:
+    """Read standard input to its end; a user who sits before it is told so."""
+    if sys.stdin is None:
+        raise DataError("standard input is closed; give file=PATH or text=...")
+    if sys.stdin.isatty():
+        print("reading standard input, one text a line; Ctrl-D ends it", file=sys.stderr)
+    return sys.stdin.buffer.read()

@@ -6,19 +6,20 @@ import logging
 import time
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import torch
 from torch import nn
 
 from rnnlab.commandline.compose import Request
-from rnnlab.commands._finished import check_corpus, saved_settings
+from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.config import TrainConfig
 from rnnlab.errors import ConfigError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.models import Classifier, LanguageModel
-from rnnlab.runs import create_run, find_run, read_json, run_name
+from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.logs import log_to
 from rnnlab.training.trainer import Trainer
@@ -42,26 +43,37 @@ def run(request: Request) -> int:
     log_to(None)
     if config.resume is not None:
         return _resume(request)
+    if config.name is not None:
+        check_free(config.name)
     device = choose_device(config.trainer.device.value)
     threads = set_threads(config.trainer.threads)
     allocator = "tuned" if config.trainer.tune_allocator and tune_allocator() else "default"
     task = build_task(config.task, config.trainer, config.seed)
     log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
+    task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
     torch.manual_seed(config.seed)
-    model = task.build_model(config.model).to(device)
+    model = build_model(task, config).to(device)
     assert isinstance(model, LanguageModel | Classifier)
     backend = str(model.recurrent.backend_in_use())
     parameters = num_parameters(model)
-    log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
-    log.info("device: %s, %d threads, %s allocator", device, threads, allocator)
+
+    def say_what_runs() -> None:
+        log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
+        log.info("device: %s, threads: %d, %s allocator", device, threads, allocator)
+
     if config.dry_run:
+        say_what_runs()
         return _dry_run(task, model, device)
     folder = create_run(config.name or f"{config.task.name}-{request.choices['model']}", exact=config.name is not None)
-    log_to(folder)
-    facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
-    record_run(folder, request, task, {**facts, "num_parameters": parameters})
-    return _fit(folder, config, task, model, device)
+    with lock_run(folder):
+        log_to(folder)
+        say_what_runs()
+        log.info("run folder: %s", folder)
+        facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
+        record_run(folder, request, task, {**facts, "num_parameters": parameters})
+        record_result(folder, "running", {})
+        return _fit(folder, config, task, model, device)
 
 
 def _resume(request: Request) -> int:
@@ -74,6 +86,12 @@ def _resume(request: Request) -> int:
             f"{', trainer.'.join(CHANGEABLE)}; start a new run for other settings"
         )
     folder = find_run(request.settings.resume)
+    with lock_run(folder):
+        return _resume_locked(folder, request, changes)
+
+
+def _resume_locked(folder: Path, request: Request, changes: list[str]) -> int:
+    """Go on with a run that no other process can touch now."""
     config = saved_settings(folder)
     for name in changes:
         setattr(config.trainer, name, getattr(request.settings.trainer, name))
@@ -81,12 +99,11 @@ def _resume(request: Request) -> int:
     set_threads(config.trainer.threads)
     if config.trainer.tune_allocator:
         tune_allocator()
-    task = build_task(config.task, config.trainer, config.seed)
-    task.restore(read_json(folder / "vocabulary.json"))
+    task = restore_task(config, folder)
     task.read_corpus()
     check_corpus(folder, task)
     log_to(folder)
-    model = task.build_model(config.model).to(device)
+    model = build_model(task, config).to(device)
     return _fit(folder, config, task, model, device, resume=True)
 
 
@@ -95,9 +112,9 @@ def _fit(
 ) -> int:
     """Train and score the test split; result.json tells how the run stands, whatever happens."""
     trainer = Trainer(task, model, config, folder, device, report=partial(record_result, folder, "running"))
+    if resume:
+        trainer.resume()  # outside: a checkpoint that cannot be used leaves the run's result as it was
     try:
-        if resume:
-            trainer.resume()
         record_result(folder, "running", trainer.facts())
         trainer.fit()
     except BaseException as error:
@@ -106,8 +123,9 @@ def _fit(
     facts = trainer.facts()
     record_result(folder, "done", facts)
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
-    example = "predict run={} text='not bad at all'" if task.name == "sentiment" else "generate run={}"
-    print(f"look: rnnlab board   use: rnnlab {example.format(run_name(folder))}")
+    name = quote(run_name(folder))
+    example = f"predict run={name} text='not bad at all'" if task.name == "sentiment" else f"generate run={name}"
+    print(f"look: rnnlab board   use: rnnlab {example}")
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
     return 0
 

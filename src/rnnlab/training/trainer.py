@@ -1,8 +1,9 @@
 """The training loop. Nothing here knows words, reviews or notes: a task gives windows, a loss and scores.
 
 One step: fetch the windows, forward, backward, clip (nan stops before any weight changes), update, log, and when it is
-due evaluate and save. Everything that a later step depends on is in `Counters`, the carried state or the generators, and
-all of it is in every checkpoint: a run that is stopped and resumed equals the uninterrupted one bit for bit on a CPU.
+due evaluate and save. Everything that a later step depends on is in `Counters`, the carried state or the generators,
+and all of it is in every checkpoint: a run that is stopped and resumed equals the uninterrupted one bit for bit on a
+CPU.
 """
 
 from __future__ import annotations
