@@ -37,13 +37,9 @@ def test_the_wheel_carries_the_configs_and_runs_from_an_empty_folder(built, tmp_
     assert {f"rnnlab/{name}" for name in CONFIGS} | {"rnnlab/py.typed"} <= names
     empty = tmp_path / "empty"
     empty.mkdir()
+    program = "import rnnlab, sys; print(rnnlab.__file__); from rnnlab.cli import main; sys.exit(main())"
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import rnnlab, sys; print(rnnlab.__file__); from rnnlab.cli import main; sys.exit(main())",
-        ]
-        + ["train", "experiment=smoke", "model=gru", "--cfg", "job"],
+        [sys.executable, "-c", program, "train", "experiment=smoke", "model=gru", "--cfg", "job"],
         cwd=empty,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
         capture_output=True,

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, doc
-from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING
 
 # slots: without them `+model.hiden_size=512`, the hint of Hydra's own error message, would be accepted and dropped.
 _schema = dataclass(kw_only=True, slots=True)
@@ -330,34 +329,3 @@ SCHEMAS: dict[str, dict[str, type]] = {
 
 # Values taken as they stand, not through Hydra's grammar: people write commas, quotes and colons in a text.
 FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume"}
-
-
-def train_settings(content: dict[str, Any]) -> TrainConfig:
-    """Turn plain data, as run.json keeps it, back into settings.
-
-    The data is read as data: nothing is interpolated or looked up.
-
-    Raises:
-        ValueError: a section, key or value that the schema does not have.
-    """
-    optimizer = str(content["optimizer"]["name"])
-    chosen = {
-        "task": SCHEMAS["task"].get(str(content["task"]["name"])),
-        "model": ModelConfig,
-        "optimizer": SCHEMAS["optimizer"].get("adam" if optimizer == "adamw" else optimizer),
-        "scheduler": SCHEMAS["scheduler"].get(str(content["scheduler"]["name"])),
-        "trainer": TrainerConfig,
-    }
-    if unknown := [section for section, schema in chosen.items() if schema is None]:
-        raise ValueError(f"{unknown[0]} {content[unknown[0]]['name']!r} is unknown to this rnnlab")
-    try:
-        config = OmegaConf.structured(TrainConfig)
-        for section, schema in chosen.items():
-            config[section] = OmegaConf.structured(schema)
-        # The flag keeps "${...}" in a stored text what it is.
-        merged = OmegaConf.merge(config, content)
-        settings = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    assert isinstance(settings, TrainConfig)
-    return settings

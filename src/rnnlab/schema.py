@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, fields, is_dataclass
@@ -12,7 +13,10 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from annotated_types import DocInfo, Ge, Gt, Le, Lt, MaxLen, MinLen
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from rnnlab.config import SCHEMAS, ModelConfig, TrainConfig, TrainerConfig
 from rnnlab.wording import listed
 
 REQUIRED = "???"  # OmegaConf's mark for a value that must be given
@@ -160,3 +164,41 @@ def _broken(limit: Any, value: Any) -> str | None:
         case MaxLen(max_length=bound) if len(value) > bound:
             return f"at most {bound} characters long"
     return None
+
+
+def train_settings(content: dict[str, Any]) -> TrainConfig:
+    """Turn plain data, as run.json keeps it, back into settings.
+
+    The data is read as data: nothing is interpolated or looked up.
+
+    Raises:
+        ValueError: a section, key or value that the schema does not have.
+    """
+    optimizer = str(content["optimizer"]["name"])
+    chosen = {
+        "task": SCHEMAS["task"].get(str(content["task"]["name"])),
+        "model": ModelConfig,
+        "optimizer": SCHEMAS["optimizer"].get("adam" if optimizer == "adamw" else optimizer),
+        "scheduler": SCHEMAS["scheduler"].get(str(content["scheduler"]["name"])),
+        "trainer": TrainerConfig,
+    }
+    if unknown := [section for section, schema in chosen.items() if schema is None]:
+        raise ValueError(f"{unknown[0]} {content[unknown[0]]['name']!r} is unknown to this rnnlab")
+    try:
+        config = OmegaConf.structured(TrainConfig)
+        for section, schema in chosen.items():
+            config[section] = OmegaConf.structured(schema)
+        settings = OmegaConf.to_object(OmegaConf.merge(config, _escaped(content)))
+    except OmegaConfBaseException as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    assert isinstance(settings, TrainConfig)
+    return settings
+
+
+def _escaped(content: Any) -> Any:
+    """Keep "${...}" in a stored text from being looked up."""
+    if isinstance(content, dict):
+        return {key: _escaped(value) for key, value in content.items()}
+    if isinstance(content, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", content)
+    return content

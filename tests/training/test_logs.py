@@ -8,6 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
+from rnnlab.config import Cell, ModelConfig, MusicConfig, TrainConfig
 from rnnlab.errors import CannotWriteError
 from rnnlab.training import logs
 from rnnlab.training.logs import EventLog, Progress, log, log_to
@@ -53,7 +54,9 @@ def test_text_is_shown_as_it_stands(tmp_path):
 
 def test_settings_are_written_once_into_the_run_itself(tmp_path):
     log = EventLog(tmp_path)
-    log.hparams({"model.cell": "lstm", "lr": 0.1, "patience": None, "on": True}, "valid/perplexity")
+    log.hparams(
+        TrainConfig(task=MusicConfig(name="music", corpus="c"), model=ModelConfig(cell=Cell.lstm)), "valid/loss"
+    )
     log.close()
     assert [path.is_dir() for path in tmp_path.iterdir()] == [False], "no run of its own below this one"
     tags = {tag for tag, _ in events(tmp_path)}

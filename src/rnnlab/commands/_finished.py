@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
-from rnnlab.config import Precision, TrainConfig, UseConfig, train_settings
+from rnnlab.config import Precision, TrainConfig, UseConfig
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.runs import find_run, read_json
+from rnnlab.schema import train_settings
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.checkpoint import load_model
 

@@ -16,7 +16,7 @@ from rnnlab.commands._finished import build_model, check_corpus, restore_task, s
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.config import TrainConfig
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.models import Classifier, LanguageModel
 from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
@@ -117,6 +117,9 @@ def _fit(
     try:
         record_result(folder, "running", trainer.facts())
         trainer.fit()
+    except StoppedError as error:
+        record_result(folder, "stopped", trainer.facts(), error)
+        raise StoppedError(f"{error}; go on: rnnlab train resume={quote(run_name(folder))}", error.exit_code) from None
     except BaseException as error:
         record_result(folder, "failed", trainer.facts(), error)
         raise

@@ -11,19 +11,40 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
 
 import numpy as np
 import torch
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.summary.writer.record_writer import RecordWriter
+from torch import nn
 from torch.utils.tensorboard import summary
 from tqdm import tqdm
 
+from rnnlab.config import TrainConfig
+from rnnlab.data.windows import Window
 from rnnlab.errors import CannotWriteError
+from rnnlab.inspection.gates import gate_activations, saturation
+from rnnlab.schema import plain, walk
 
 log = logging.getLogger("rnnlab")
+
+# Settings that change nothing of what is learned: no columns of TensorBoard's hparams table.
+NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
+    f"trainer.{name}"
+    for name in (
+        "checkpoint_every_steps",
+        "device",
+        "eval_batch_size",
+        "histograms",
+        "log_every_steps",
+        "num_samples",
+        "sample_len",
+        "threads",
+        "tune_allocator",
+    )
+}
 
 WIDTH = 110  # columns of a text in TensorBoard
 EVENTS = "events.out.tfevents.*"
@@ -69,7 +90,9 @@ class EventLog:
 
     def text(self, tag: str, text: str, step: int) -> None:
         """Write a text as it stands: TensorBoard renders Markdown, so it is indented as a code block."""
-        self._add(summary.text(tag, "\n".join("    " + line for line in text.split("\n"))), step)
+        # A code block does not wrap; a review is one long line.
+        lines = [part for line in text.split("\n") for part in wrap(line, WIDTH) or [""]]
+        self._add(summary.text(tag, "\n".join("    " + line for line in lines)), step)
 
     def histogram(self, tag: str, values: torch.Tensor, step: int) -> None:
         """Write the distribution of a tensor."""
@@ -79,16 +102,36 @@ class EventLog:
         """Write a picture, (3, height, width), 0 to 1."""
         self._add(summary.image(tag, image, dataformats="CHW"), step)
 
-    def hparams(self, settings: Mapping[str, Any], metric: str) -> None:
+    def hparams(self, config: TrainConfig, metric: str) -> None:
         """Fill TensorBoard's hparams table: once, at the start.
 
         The summaries are written directly: `add_hparams` would make a run of its own below this one.
         """
-        plain = {
-            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
-        }
-        for part in summary.hparams(plain, {metric: 0.0}):
+        shown = {}
+        for setting, value in walk(config):
+            if setting.key not in NO_HYPERPARAMETERS and value is not None:
+                # A bool would be shown as 0.0000.
+                shown[setting.key] = str(value).lower() if isinstance(value, bool) else plain(value)
+        for part in summary.hparams(shown, {metric: 0.0}):
             self._add(part, 0)
+
+    def look_inside(self, trained: nn.Module, scored: nn.Module, window: Window, step: int) -> None:
+        """Write histograms of weights and last gradients, and of the gates on a window, with their saturation.
+
+        Args:
+            trained: the model that the optimizer changes.
+            scored: the same, or its average: whose gates are read.
+            window: on their device.
+            step: the x axis.
+        """
+        for name, parameter in trained.named_parameters():
+            self.histogram(f"weights/{name}", parameter, step)
+            if parameter.grad is not None:
+                self.histogram(f"gradients/{name}", parameter.grad, step)
+        activations = gate_activations(scored, window.inputs, window.lengths)
+        for name, values in activations.items():
+            self.histogram(f"gates/{name}", values, step)
+        self.scalars({f"saturation/{name}": share for name, share in saturation(activations).items()}, step)
 
     def offsets(self) -> dict[str, int]:
         """Bytes written so far, by file: what a checkpoint keeps."""

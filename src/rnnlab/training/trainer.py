@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,55 +23,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rnnlab.config import Averaging, Precision, TrainConfig
 from rnnlab.data.windows import Window, WindowSource
 from rnnlab.errors import CheckpointError, DivergedError, StoppedError
-from rnnlab.inspection.gates import gate_activations, saturation
 from rnnlab.models.state import State, detach, reset
-from rnnlab.schema import plain, walk
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.checkpoint import load_model, load_training, save_checkpoint
+from rnnlab.training.clipping import clip_gradients, gradient_norm
+from rnnlab.training.counters import Counters
 from rnnlab.training.logs import EventLog, Progress, log
 from rnnlab.training.optimizers import Schedule, build_optimizer
 from rnnlab.training.signals import StopSignals
 
-# Settings that change nothing of what is learned: no columns of TensorBoard's hparams table.
-NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
-    f"trainer.{name}"
-    for name in (
-        "checkpoint_every_steps",
-        "device",
-        "eval_batch_size",
-        "histograms",
-        "log_every_steps",
-        "num_samples",
-        "sample_len",
-        "threads",
-        "tune_allocator",
-    )
-}
 # Told the facts of result.json at each evaluation.
 Report = Callable[[dict[str, Any]], None]
-
-
-@dataclass(slots=True)
-class Counters:
-    """Where a run stands; saved in every checkpoint.
-
-    Sums since the last TensorBoard point are here too, so that a resumed run logs the same numbers.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    index: int = 0
-    seconds: float = 0.0
-    tokens: int = 0
-    evaluated_at: int = -1
-    best_score: float = math.nan
-    best_step: int = -1
-    without_gain: int = 0
-    sum_nats: float = 0.0
-    sum_hits: float = 0.0
-    sum_targets: int = 0
-    sum_clipped: int = 0
-    sum_steps: int = 0
 
 
 class Trainer:
@@ -93,11 +55,7 @@ class Trainer:
         self.task, self.model, self.run, self.device = task, model, run, device
         self._config = config.trainer
         self._seed = config.seed
-        self._hyperparameters = {
-            setting.key: plain(value)
-            for setting, value in walk(config)
-            if setting.key not in NO_HYPERPARAMETERS and value is not None
-        }
+        self._settings = config
         self._report = report
         self.counters = Counters()
         self.metrics: dict[str, float] = {}
@@ -151,11 +109,11 @@ class Trainer:
         """
         if self._events is None:
             self._events = EventLog(self.run)
-            self._events.hparams(self._hyperparameters, f"valid/{self.task.metric}")
+            self._events.hparams(self._settings, f"valid/{self.task.metric}")
         progress = Progress(self.total_steps, self.counters.step)
         try:
             with StopSignals() as signals:
-                while (reason := self._reason_to_end()) is None:
+                while (reason := self.counters.reason_to_end(self._config)) is None:
                     self._train_epoch(progress, signals)
                 if self.counters.evaluated_at != self.counters.step:
                     self._evaluate()
@@ -172,8 +130,13 @@ class Trainer:
         """Train from the current window to the end of the pass, or to a limit."""
         counters, config = self.counters, self._config
         windows = self.task.train_windows(counters.epoch)
+        if counters.index >= len(windows):
+            raise CheckpointError(
+                f"the checkpoint stands at window {counters.index} of a pass that has {len(windows)} here: "
+                "numpy's random numbers or the corpus differ from those it was written with; start a new run"
+            )
         self.model.train()
-        while counters.index < len(windows) and self._reason_to_end() is None:
+        while counters.index < len(windows) and self.counters.reason_to_end(self._config) is None:
             began = time.perf_counter()
             group = [windows[i] for i in range(counters.index, min(counters.index + config.accumulate, len(windows)))]
             values = self._step(group)
@@ -203,8 +166,7 @@ class Trainer:
         """
         if signals.received:
             raise StoppedError(
-                f"stopped by {signals.name} at step {self.counters.step}, state saved; go on with "
-                f"rnnlab train resume={self.run.name}",
+                f"stopped by {signals.name} at step {self.counters.step}, state saved",
                 signals.exit_code,
             )
 
@@ -231,7 +193,12 @@ class Trainer:
             counters.sum_hits += self.task.hits(outputs.detach(), window)
         self._state = detach(self._state)
         self._refuse_non_finite("loss", nats / num_targets)
-        grad_norm, clipped = self._clip()
+        norm = gradient_norm(self.model.parameters())
+        self._refuse_non_finite("gradient norm", float(norm))
+        config = self._config
+        counters.sum_clipped += clip_gradients(
+            self.model.parameters(), norm, max_norm=config.clip_grad_norm, max_value=config.clip_grad_value
+        )
         self.optimizer.step()
         counters.step += 1
         if self.averaged is not None and counters.epoch >= self._config.averaging_start_epoch:
@@ -239,33 +206,8 @@ class Trainer:
         counters.tokens += sum(window.num_tokens for window in group)
         counters.sum_nats += nats
         counters.sum_targets += num_targets
-        counters.sum_clipped += clipped
         counters.sum_steps += 1
-        return {"loss": nats / num_targets, "grad_norm": grad_norm}
-
-    def _clip(self) -> tuple[float, bool]:
-        """Clip by norm, then by value.
-
-        Returns:
-            The global norm before clipping, and whether anything was clipped.
-
-        Raises:
-            DivergedError: the norm is not finite.
-        """
-        config = self._config
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        grad_norm = float(norm)
-        self._refuse_non_finite("gradient norm", grad_norm)
-        clipped = False
-        if config.clip_grad_norm is not None:
-            nn.utils.clip_grads_with_norm_(parameters, config.clip_grad_norm, norm)
-            clipped = grad_norm > config.clip_grad_norm
-        if config.clip_grad_value is not None:
-            largest = max(float(p.grad.abs().max()) for p in parameters if p.grad is not None)
-            nn.utils.clip_grad_value_(parameters, config.clip_grad_value)
-            clipped = clipped or largest > config.clip_grad_value
-        return grad_norm, clipped
+        return {"loss": nats / num_targets, "grad_norm": float(norm)}
 
     def _refuse_non_finite(self, name: str, value: float) -> None:
         """Stop before nan or infinity reaches a weight.
@@ -287,13 +229,8 @@ class Trainer:
         results = self.score("valid").results()
         self.metrics |= {f"valid/{name}": value for name, value in results.items()}
         value = results[self.task.metric]
-        counters.evaluated_at = counters.step
-        better = value > counters.best_score if self.task.higher_is_better else value < counters.best_score
-        if math.isfinite(value) and (better or math.isnan(counters.best_score)):
-            counters.best_score, counters.best_step, counters.without_gain = value, counters.step, 0
+        if counters.note_score(value, higher_is_better=self.task.higher_is_better):
             self.best_metrics = dict(self.metrics)
-        else:
-            counters.without_gain += 1
         self.schedule.after_evaluation(value)
         assert self._events is not None
         self._events.scalars({f"valid/{name}": value for name, value in results.items()}, counters.step)
@@ -303,7 +240,8 @@ class Trainer:
         ):
             self._events.text(f"samples/{number}", text, counters.step)
         if config.histograms:
-            self._log_histograms()
+            window = self.task.score_windows("valid", config.eval_batch_size)[0].to(self.device)
+            self._events.look_inside(self.model, model, window, counters.step)
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
@@ -370,8 +308,7 @@ class Trainer:
             },
             counters.step,
         )
-        counters.sum_nats = counters.sum_hits = 0.0
-        counters.sum_targets = counters.sum_clipped = counters.sum_steps = 0
+        counters.clear_sums()
 
     def _save(self) -> None:
         """Write a checkpoint between two steps, after all log lines of the step."""
@@ -395,31 +332,6 @@ class Trainer:
             training,
             best=self.counters.best_step == self.counters.step,
         )
-
-    def _log_histograms(self) -> None:
-        assert self._events is not None
-        for name, parameter in self.model.named_parameters():
-            self._events.histogram(f"weights/{name}", parameter, self.counters.step)
-            if parameter.grad is not None:
-                self._events.histogram(f"gradients/{name}", parameter.grad, self.counters.step)
-        window = self.task.score_windows("valid", self._config.eval_batch_size)[0].to(self.device)
-        activations = gate_activations(self.scored_model, window.inputs, window.lengths)
-        for name, values in activations.items():
-            self._events.histogram(f"gates/{name}", values, self.counters.step)
-        self._events.scalars({f"saturation/{k}": v for k, v in saturation(activations).items()}, self.counters.step)
-
-    def _reason_to_end(self) -> str | None:
-        """Say why the run is over, or None."""
-        counters, config = self.counters, self._config
-        if config.max_epochs is not None and counters.epoch >= config.max_epochs:
-            return f"trained {config.max_epochs} epochs"
-        if config.max_steps is not None and counters.step >= config.max_steps:
-            return f"trained {config.max_steps} steps"
-        if config.max_minutes is not None and counters.seconds >= 60 * config.max_minutes:
-            return f"trained {config.max_minutes:g} minutes"
-        if config.patience is not None and counters.without_gain >= config.patience:
-            return f"no better score in {config.patience} evaluations"
-        return None
 
     def _epochs_done(self) -> float:
         if self.counters.index == 0:

@@ -1,0 +1,72 @@
+"""Where a run stands, and when it is over."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rnnlab.config import TrainerConfig
+
+
+@dataclass(slots=True)
+class Counters:
+    """Numbers that every checkpoint keeps.
+
+    Attributes:
+        step: optimizer updates so far.
+        epoch: passes over the training split that are complete.
+        index: windows of the present pass that are done.
+        seconds: spent in steps; resumes add up.
+        tokens: read in training.
+        evaluated_at: step of the last evaluation, -1 before the first.
+        best_score: best value of the task's metric so far, nan before the first.
+        best_step: its step.
+        without_gain: evaluations since then.
+        sum_nats: of the steps since the last TensorBoard point, as all sums: a resumed run logs the same means.
+        sum_hits: right predictions.
+        sum_targets: predictions.
+        sum_clipped: steps that were clipped.
+        sum_steps: steps.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    index: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    evaluated_at: int = -1
+    best_score: float = math.nan
+    best_step: int = -1
+    without_gain: int = 0
+    sum_nats: float = 0.0
+    sum_hits: float = 0.0
+    sum_targets: int = 0
+    sum_clipped: int = 0
+    sum_steps: int = 0
+
+    def clear_sums(self) -> None:
+        """Start anew after a TensorBoard point."""
+        self.sum_nats = self.sum_hits = 0.0
+        self.sum_targets = self.sum_clipped = self.sum_steps = 0
+
+    def note_score(self, value: float, *, higher_is_better: bool) -> bool:
+        """Take a new score; return whether it is the best so far. A score that is not finite never is."""
+        self.evaluated_at = self.step
+        better = value > self.best_score if higher_is_better else value < self.best_score
+        if math.isfinite(value) and (better or math.isnan(self.best_score)):
+            self.best_score, self.best_step, self.without_gain = value, self.step, 0
+            return True
+        self.without_gain += 1
+        return False
+
+    def reason_to_end(self, config: TrainerConfig) -> str | None:
+        """Say which limit is reached, or None."""
+        if config.max_epochs is not None and self.epoch >= config.max_epochs:
+            return f"trained {config.max_epochs} epochs"
+        if config.max_steps is not None and self.step >= config.max_steps:
+            return f"trained {config.max_steps} steps"
+        if config.max_minutes is not None and self.seconds >= 60 * config.max_minutes:
+            return f"trained {config.max_minutes:g} minutes"
+        if config.patience is not None and self.without_gain >= config.patience:
+            return f"no better score in {config.patience} evaluations"
+        return None

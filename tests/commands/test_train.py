@@ -1,0 +1,186 @@
+"""`rnnlab train`: what a run leaves in its folder, how it is named, locked and resumed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rnnlab.cli import main
+from rnnlab.runs import list_runs, read_json
+from rnnlab.training.trainer import Progress
+
+METRICS = {
+    "next_word": {"loss", "perplexity"},
+    "sentiment": {"loss", "accuracy", "macro_f1"},
+    "music": {"loss", "bits_per_char"},
+}
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_a_run_is_one_folder(task, finished):
+    run = finished / task
+    found = {"events" if path.name.startswith("events.") else path.name for path in run.iterdir()}
+    assert found == {
+        ".hydra",
+        ".lock",
+        "checkpoints",
+        "events",
+        "result.json",
+        "rnnlab.log",
+        "run.json",
+        "vocabulary.json",
+    }
+    assert {path.name for path in (run / ".hydra").iterdir()} == {"config.yaml", "overrides.yaml"}
+    assert (run / "checkpoints/last").resolve().name == "step-00000004"
+    assert (run / "checkpoints/best").resolve().is_dir()
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_result_json_says_how_the_run_ended_and_how_good_it_is(task, finished):
+    result = read_json(finished / task / "result.json")
+    assert (result["status"], result["exit_code"], result["steps"], result["best_step"]) == ("done", 0, 4, 4)
+    assert set(result["metrics"]) == {f"{split}/{name}" for split in ("valid", "test") for name in METRICS[task]}
+    assert result["metric"] in result["metrics"]
+    assert result["seconds"] > 0
+    assert result["tokens_per_second"] > 0
+
+
+def test_run_json_says_what_was_built(finished, corpora):
+    run = read_json(finished / "sentiment/run.json")
+    assert (run["format"], run["name"], run["seed"], run["device"]) == (1, "sentiment", 0, "cpu")
+    assert run["config"]["model"]["hidden_size"] == 6
+    assert run["choices"]["model"] == "lstm"
+    assert f"task.corpus={corpora['sentiment']}" in run["overrides"]
+    assert set(run["versions"]) == {"rnnlab", "torch", "python"}
+    assert len(run["vocabulary_hash"]) == len(run["corpus"]["sha256"]) == 64
+    assert run["corpus"]["train_texts"] + run["corpus"]["valid_texts"] + run["corpus"]["test_texts"] == 240
+    assert {"backend", "threads", "allocator", "num_parameters", "git_commit", "working_directory"} <= set(run)
+
+
+def test_the_log_says_what_ran_with_times(finished):
+    lines = (finished / "music/rnnlab.log").read_text().splitlines()
+    assert all(line[:2] == "20" and " INFO " in line for line in lines)
+    for words in ("model: lstm", "cells: ", "device: cpu", "step 4", "bits_per_char"):
+        assert any(words in line for line in lines), words
+
+
+def test_the_last_line_names_the_folder_and_the_one_before_what_to_type_next(train, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    train("sentiment", name="my first run")
+    *_, hint, last = capsys.readouterr().out.splitlines()
+    assert last == "run: outputs/my first run"
+    assert "rnnlab predict run='my first run' text=" in hint
+    assert (Path(last.removeprefix("run: ")) / "result.json").is_file()
+
+
+def test_a_dry_run_writes_nothing(train, outputs, capsys):
+    train("sentiment", "dry_run=true")
+    told = capsys.readouterr()
+    assert not outputs.exists()
+    assert "dry run: first window (T, B) = " in told.err
+    assert told.out == ""
+
+
+def test_runs_without_a_name_are_named_after_task_and_model_and_never_share_a_folder(corpora, outputs, capsys):
+    small = ["trainer.max_steps=1", "trainer.batch_size=8", "model.hidden_size=6", "trainer.threads=1"]
+    for _ in range(2):
+        assert main(["train", "task=music", "model=gru", f"task.corpus={corpora['music']}", *small]) == 0
+    assert {path.name for path in outputs.iterdir()} == {"music-gru", "music-gru-2"}
+    assert capsys.readouterr().out.splitlines()[-1].endswith("music-gru-2")
+
+
+def test_a_name_with_slashes_is_what_run_takes(train, outputs):
+    assert read_json(train("music", name="try/1") / "run.json")["name"] == "try/1"
+    assert main(["evaluate", "run=try/1"]) == 0
+
+
+def test_a_name_that_is_taken_is_refused_before_the_corpus_is_read(finished, capsys):
+    assert main(["train", "task=music", "task.corpus=nowhere.abc", "name=music"]) == 8
+    assert "reading" not in capsys.readouterr().err
+
+
+def test_labels_with_brackets_are_printed_as_they_are(train, tmp_path, capsys):
+    rows = "".join(f"word{n % 7} good day {n},{'[/x]' if n % 2 else '[red]'}\n" for n in range(60))
+    (tmp_path / "labels.csv").write_text("text,label\n" + rows)
+    train("sentiment", f"task.corpus={tmp_path / 'labels.csv'}")
+    assert "says [/x] ┃ says [red]" in capsys.readouterr().out
+
+
+def test_many_labels_are_listed_with_how_many_were_recognised(train, tmp_path, capsys):
+    rows = "".join(f"word{n % 7} day {n},class number {n % 12}\n" for n in range(300))
+    (tmp_path / "labels.csv").write_text("text,label\n" + rows)
+    train("sentiment", f"task.corpus={tmp_path / 'labels.csv'}")
+    told = capsys.readouterr().out
+    assert "recognised" in told
+    assert "│ class number 11 │" in told
+    assert max(map(len, told.splitlines())) <= 80
+
+
+# --- stopped, resumed, locked -----------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_saves_and_resume_ends_where_the_uninterrupted_run_does(train, monkeypatch, capsys):
+    whole = train("next_word", "trainer.max_steps=6", name="whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "update", lambda self, step, *rest: step == 2 and signal.raise_signal(signal.SIGINT))
+        run = train("next_word", "trainer.max_steps=6", exit_code=130)
+    assert "stopped by SIGINT at step 2, state saved; go on with rnnlab train resume=run" in capsys.readouterr().err
+    stopped = read_json(run / "result.json")
+    assert (stopped["status"], stopped["exit_code"], stopped["steps"]) == ("stopped", 130, 2)
+    assert main(["train", "resume=run"]) == 0
+    assert read_json(run / "result.json")["metrics"] == read_json(whole / "result.json")["metrics"]
+
+
+def test_a_finished_run_resumed_is_the_same_run(finished):
+    before = read_json(finished / "music/result.json")
+    assert main(["train", "resume=music"]) == 0
+    after = read_json(finished / "music/result.json")
+    assert {**after, "pid": 0, "seconds": 0} == {**before, "pid": 0, "seconds": 0}
+
+
+def test_a_finished_run_can_be_given_more_steps(finished, capsys):
+    assert main(["train", "resume=music", "trainer.max_steps=5"]) == 0
+    assert read_json(finished / "music/result.json")["steps"] == 5
+    assert "resumed at step 4" in capsys.readouterr().err
+    assert "trained 5 steps" in (finished / "music/rnnlab.log").read_text()
+
+
+def test_a_run_is_resumed_from_another_folder_than_it_was_started_in(train, corpora, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/mine.abc").write_bytes(corpora["music"].read_bytes())
+    monkeypatch.chdir(tmp_path / "here")
+    train("music", "task.corpus=mine.abc")
+    monkeypatch.chdir("/")
+    assert main(["train", "resume=run", "trainer.max_steps=5"]) == 0
+
+
+def statuses() -> dict[str, str]:
+    return {run.name: run.status for run in list_runs()}
+
+
+def test_a_run_is_its_process_s_alone_and_is_listed_as_running_then_killed(corpora, outputs, capsys):
+    settings = ["task=music", f"task.corpus={corpora['music']}", "model.hidden_size=6", "trainer.batch_size=8"]
+    endless = ["trainer.max_steps=100000", "trainer.max_epochs=null", "trainer.eval_every_steps=5", "name=run"]
+    command = [sys.executable, "-m", "rnnlab", "train", *settings, "trainer.num_samples=0", "trainer.threads=1"]
+    process = subprocess.Popen([*command, *endless], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not (outputs / "run/checkpoints/last").is_dir() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert statuses() == {"run": "running"}
+        assert main(["train", "resume=run"]) == 8
+        assert f"is in use by process {process.pid}" in capsys.readouterr().err
+        assert main(["generate", "run=run", "length=3"]) == 0, "a run can be used while it trains"
+    finally:
+        process.kill()
+        process.wait()
+    assert statuses() == {"run": "killed"}
+    steps = json.loads((outputs / "run/checkpoints/last/manifest.json").read_text())["step"]
+    assert main(["train", "resume=run", f"trainer.max_steps={steps + 1}"]) == 0
+    assert statuses() == {"run": "done"}
