@@ -286,10 +286,6 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda run: change(run / "run.json", config__model__hiden_size=3),
         "unknown setting model.hiden_size",
     ),
-    "a look into the environment": (
-        lambda run: change(run / "run.json", config__task__corpus="${oc.env:HOME}"),
-        "config.task.corpus is '${oc.env:HOME}'; ${...} is refused",
-    ),
     "other settings": (
         lambda run: change(run / "run.json", config__model__hidden_size=7),
         "decoder_weight is (31, 6), wanted (31, 7) (5 of 7 differ)",
@@ -318,6 +314,11 @@ def test_a_damaged_run_is_told_and_used_for_nothing(case, finished, tell):
     damage, message = DAMAGE[case]
     damage(finished / "music")
     assert message in tell(CHECKPOINT, "generate", "run=music", "length=3")
+
+
+def test_a_runs_settings_are_data_and_never_look_into_the_environment(finished, tell):
+    change(finished / "music/run.json", config__task__corpus="${oc.env:HOME}")
+    assert "no corpus '${oc.env:HOME}' and no such file" in tell(DATA, "evaluate", "run=music")
 
 
 @pytest.mark.parametrize("case", ["no checkpoint", "weights of another run"])

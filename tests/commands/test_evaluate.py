@@ -56,10 +56,8 @@ def test_a_classifiers_confusion_matrix_counts_every_text(finished, capsys):
 
 
 def test_the_last_checkpoint_can_be_scored_too(train, capsys):
-    run = train(
-        "music", "trainer.eval_every_steps=1", "optimizer.lr=0.5", "trainer.max_steps=6", "trainer.max_epochs=6"
-    )
-    assert read_json(run / "result.json")["best_step"] < 6, "the rate is meant to make later steps worse"
+    run = train("music", "trainer.eval_every_steps=1", "optimizer=sgd", "optimizer.lr=50", "trainer.clip_grad_norm=50")
+    assert read_json(run / "result.json")["best_step"] < 4, "the rate is meant to make later steps worse"
     best = evaluated(capsys, "run=run", "split=valid")["metrics"]["valid/loss"]
     last = evaluated(capsys, "run=run", "split=valid", "checkpoint=last")["metrics"]["valid/loss"]
     assert best < last

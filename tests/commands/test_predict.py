@@ -15,7 +15,7 @@ def predicted(capsys: pytest.CaptureFixture[str], *argv: str) -> list[dict]:
     """Predict and return the objects that are printed, one a line."""
     capsys.readouterr()
     assert main(["predict", *argv]) == 0
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [json.loads(line) for line in capsys.readouterr().out.split("\n") if line]
 
 
 def standard_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:

@@ -100,6 +100,13 @@ def test_a_name_with_slashes_is_what_run_takes(train, outputs):
     assert main(["evaluate", "run=try/1"]) == 0
 
 
+def test_a_run_whose_name_looks_like_a_setting_is_told_how_to_go_on_in_words_a_shell_takes(train, monkeypatch, capsys):
+    monkeypatch.setattr(Progress, "update", lambda self, *rest: signal.raise_signal(signal.SIGTERM))
+    train("music", name="try ${x}/1", exit_code=143)
+    monkeypatch.undo()
+    assert capsys.readouterr().err.endswith("go on: rnnlab train resume='try ${x}/1'\n")
+
+
 def test_a_name_that_is_taken_is_refused_before_the_corpus_is_read(finished, capsys):
     assert main(["train", "task=music", "task.corpus=nowhere.abc", "name=music"]) == 8
     assert "reading" not in capsys.readouterr().err
@@ -130,7 +137,7 @@ def test_ctrl_c_saves_and_resume_ends_where_the_uninterrupted_run_does(train, mo
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "update", lambda self, step, *rest: step == 2 and signal.raise_signal(signal.SIGINT))
         run = train("next_word", "trainer.max_steps=6", exit_code=130)
-    assert "stopped by SIGINT at step 2, state saved; go on with rnnlab train resume=run" in capsys.readouterr().err
+    assert "stopped by SIGINT at step 2, state saved; go on: rnnlab train resume=run" in capsys.readouterr().err
     stopped = read_json(run / "result.json")
     assert (stopped["status"], stopped["exit_code"], stopped["steps"]) == ("stopped", 130, 2)
     assert main(["train", "resume=run"]) == 0

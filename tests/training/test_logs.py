@@ -54,7 +54,8 @@ def test_text_is_shown_as_it_stands(tmp_path):
 
 def test_settings_are_written_once_into_the_run_itself(tmp_path):
     log = EventLog(tmp_path)
-    log.hparams(
+    config = TrainConfig(task=MusicConfig(name="music", corpus="c"), model=ModelConfig(cell=Cell.lstm))
+    log.hparams(config, "valid/loss")
         TrainConfig(task=MusicConfig(name="music", corpus="c"), model=ModelConfig(cell=Cell.lstm)), "valid/loss"
     )
     log.close()

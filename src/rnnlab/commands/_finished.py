@@ -70,9 +70,7 @@ def saved_settings(folder: Path) -> TrainConfig:
     try:
         if content["format"] != 1:
             raise ValueError(f"format {content['format']!r}, wanted 1")
-        saved = content["config"]
-        # Names are any text, and have done their work.
-        config = train_settings(_without_interpolation({**saved, "name": None, "resume": None}))
+        config = train_settings(content["config"])
         if wrong := problems(config):
             raise ValueError(wrong[0])
     except KeyError as error:
@@ -123,19 +121,6 @@ def check_corpus(folder: Path, task: Task) -> None:
             f"corpus {task.corpus['name']} is not the one {folder.name} was trained on: its encoded splits hash to "
             f"{task.corpus['sha256'][:12]}, the run's to {str(expected)[:12]}; start a new run"
         )
-
-
-def _without_interpolation(value: Any, key: str = "config") -> Any:
-    """Return settings from a file as they are.
-
-    Raises:
-        ValueError: one holds `${`: a run, perhaps downloaded, shall not look into the environment.
-    """
-    if isinstance(value, dict):
-        return {name: _without_interpolation(inner, f"{key}.{name}") for name, inner in value.items()}
-    if isinstance(value, str) and "${" in value:
-        raise ValueError(f"{key} is {value!r}; ${{...}} is refused in a run's settings")
-    return value
 
 
 def _found_again(corpus: str, working_directory: Any) -> str:
