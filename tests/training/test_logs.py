@@ -56,8 +56,6 @@ def test_settings_are_written_once_into_the_run_itself(tmp_path):
     log = EventLog(tmp_path)
     config = TrainConfig(task=MusicConfig(name="music", corpus="c"), model=ModelConfig(cell=Cell.lstm))
     log.hparams(config, "valid/loss")
-        TrainConfig(task=MusicConfig(name="music", corpus="c"), model=ModelConfig(cell=Cell.lstm)), "valid/loss"
-    )
     log.close()
     assert [path.is_dir() for path in tmp_path.iterdir()] == [False], "no run of its own below this one"
     tags = {tag for tag, _ in events(tmp_path)}
