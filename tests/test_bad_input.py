@@ -43,19 +43,11 @@ def tell(capsys) -> Tell:
 SETTINGS = [
     (["train", "modle=lstm"], "unknown setting modle; did you mean model"),
     (["train", "model=lstmm"], "did you mean lstm? choose one of gru, irnn, lstm, rnn"),
-    (["train", "model.hiden_size=3"], "did you mean model.hidden_size"),
     (["train", "lr=3"], "unknown setting lr; did you mean optimizer.lr?"),
-    (["train", "optimizer.lr=0"], "optimizer.lr must be above 0, got 0.0"),
     (["train", "optimizer.lr=nan"], "optimizer.lr must be a finite number, got nan"),
-    (["train", "optimizer.lr="], "optimizer.lr must be a number, got ''"),
     (["train", "trainer.batch_size=1.5"], "trainer.batch_size must be a whole number, got 1.5"),
-    (["train", "trainer.batch_size=true"], "trainer.batch_size must be a whole number, got true"),
-    (["train", "model.bidirectional=2"], "model.bidirectional must be true or false, got 2"),
-    (["train", "seed=4294967296"], "seed must be below 4294967296, got 4294967296"),
     (["train", "task=next_word", "model.bidirectional=true"], "model.bidirectional=true cannot go with task=next_word"),
     (["train", "task.text_column=label"], "task.text_column and task.label_column must differ, got 'label' for both"),
-    (["train", "resume=a", "name=b"], "resume=a goes on in that run's folder, so name=b has no use"),
-    (["train", "lstm"], "lstm: a setting is key=value; did you mean model=lstm?"),
     (["train", "--lr=3"], "unknown option --lr=3; settings go without --: optimizer.lr=..."),
     (["train", "task.corpus=a,b.csv"], """if the comma belongs to it: 'task.corpus="a,b.csv"'"""),
     (["train", "task.corpus=a (1).csv"], """put it in quotes: 'task.corpus="a (1).csv"'"""),
@@ -63,13 +55,9 @@ SETTINGS = [
     (["train", "name=../x"], "name '../x' cannot be a run's folder"),
     (["evaluate"], "evaluate needs run=NAME; rnnlab runs lists them"),
     (["evaluate", "run=a", "split=tests"], "split must be one of train, valid, test, got 'tests'; did you mean test?"),
-    (["evaluate", "run=a", "batch_size=0"], "batch_size must be at least 1, got 0"),
     (["predict", "run=a"], "predict reads text=... or file=... (- is standard input), got neither; give one"),
     (["predict", "run=a", "text=b", "file=c"], "got both; give one"),
     (["generate", "run=a", "temperature=-1"], "temperature must be at least 0, got -1.0"),
-    (["generate", "run=a", "top_p=1.5"], "top_p must be at most 1, got 1.5"),
-    (["generate", "run=a", "top_k=0"], "top_k must be at least 1, got 0"),
-    (["generate", "run=a", "count=0"], "count must be at least 1, got 0"),
 ]
 
 

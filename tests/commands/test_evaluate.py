@@ -44,7 +44,6 @@ def test_it_is_so_in_half_precision_and_with_averaged_weights(setting, train, ca
 def test_the_score_does_not_depend_on_the_batch_size(task, finished, capsys):
     whole = evaluated(capsys, f"run={task}")["metrics"]
     # float32 products of other shapes round in another order: seven digits of a sum over some hundred predictions
-    assert evaluated(capsys, f"run={task}", "batch_size=1")["metrics"] == pytest.approx(whole, rel=1e-6)
     assert evaluated(capsys, f"run={task}", "batch_size=7")["metrics"] == pytest.approx(whole, rel=1e-6)
 
 
