@@ -11,6 +11,7 @@ from rnnlab.commandline.options import one_line_errors
 from rnnlab.errors import ConfigError
 from rnnlab.runs import RunSummary, list_runs, outputs_root
 
+_FULL_WIDTH = 90  # columns of a terminal; a narrower one does without the age
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
 
 
@@ -82,9 +83,14 @@ def _print_table(found: list[RunSummary]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("name", "task", "model", "score", "steps", "time", "status", "age"):
-        table.add_column(heading, justify="right" if heading in ("steps", "time", "age") else "left", overflow="fold")
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    headings = ["name", "task", "model", "score", "steps", "time", "status", "age"]
+    if console.width < _FULL_WIDTH:
+        headings.remove("age")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for heading in headings:
+        justify = "right" if heading in ("steps", "time", "age") else "left"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in ("score", "status"))
     now = datetime.now(UTC)
     for run in found:
         age = duration(max(0.0, (now - run.created).total_seconds())) if run.created else ""
@@ -92,5 +98,5 @@ def _print_table(found: list[RunSummary]) -> None:
         status = Text(run.status, style=_STYLES.get(run.status, ""))
         # Text, not str: a run's name may hold [brackets], which rich would read as markup.
         cells = [Text(cell) for cell in (run.name, run.task, run.model, score(run), steps, duration(run.seconds))]
-        table.add_row(*cells, status, Text(age))
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+        table.add_row(*[*cells, status, Text(age)][: len(headings)])
+    console.print(table)
