@@ -278,24 +278,27 @@ class UseConfig:
     checkpoint: Annotated[Checkpoint, doc("which of the run's checkpoints")] = Checkpoint.best
     device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
     threads: Annotated[int, Ge(0), Le(1024), doc("CPU threads; 0: as many as this process may use")] = 0
-    json: Annotated[bool, doc("print JSON instead of a table")] = False
 
 
 @_schema
 class EvaluateConfig(UseConfig):
     split: Annotated[Split, doc("which part of the corpus")] = Split.test
-    batch_size: Annotated[int, Ge(1), Le(1_000_000), doc("sequences scored side by side")] = 64
+    batch_size: Annotated[
+        int | None, Ge(1), Le(1_000_000), doc("sequences scored side by side; null: as in training")
+    ] = None
     tunes: Annotated[
         int, Ge(0), Le(100_000), doc("task=music: also generate this many tunes, let an ABC reader try them")
     ] = 0
     seed: Annotated[int, Ge(0), Lt(2**32), doc("of the generated tunes")] = 0
+    json: Annotated[bool, doc("print JSON instead of tables")] = False
 
 
 @_schema
 class PredictConfig(UseConfig):
     text: Annotated[str | None, doc("the text itself")] = None
     file: Annotated[str | None, MinLen(1), doc("a file with one text a line; - reads standard input")] = None
-    top: Annotated[int, Ge(1), Le(1000), doc("language models: how many next tokens")] = 5
+    top: Annotated[int | None, Ge(1), Le(1000), doc("language models: how many next tokens; null: 5")] = None
+    json: Annotated[bool, doc("for scripts that ask every command: predict prints JSON always")] = True
 
 
 @_schema
@@ -309,7 +312,8 @@ class GenerateConfig(UseConfig):
     )
     count: Annotated[int, Ge(1), Le(100_000), doc("how many")] = 1
     seed: Annotated[int, Ge(0), Lt(2**32), doc("same seed, same samples")] = 0
-    output: Annotated[str | None, MinLen(1), doc("file for tunes, .abc; null: among the run's samples/")] = None
+    output: Annotated[str | None, MinLen(1), doc("file for tunes, .abc; null: a new one in the run's samples/")] = None
+    json: Annotated[bool, doc("print JSON instead of the texts")] = False
 
 
 COMMANDS: dict[str, type] = {

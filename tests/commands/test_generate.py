@@ -51,7 +51,7 @@ def test_a_top_k_beyond_the_vocabulary_is_all_of_it(finished, capsys):
 
 def test_tunes_are_written_where_abc_programs_read_them(finished, capsys):
     assert main(["generate", "run=music", "count=2", "length=30", "seed=5", "prompt=X:9\\nK:D\\n"]) == 0
-    path = finished / "music/samples/tunes-seed-5.abc"
+    path = finished / "music/samples/tunes-1.abc"
     told = capsys.readouterr()
     assert told.err.endswith(f"written: {path}\n")
     assert told.out.count("K:D") == 2
@@ -64,7 +64,7 @@ def test_tunes_go_to_the_file_that_is_asked_for(finished, tmp_path, capsys):
     assert main(["generate", "run=music", "length=5", f"output={path}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == str(path)
     assert path.read_text().startswith("X:1\n")
-    assert not (finished / "music/samples").exists()
+    assert not list((finished / "music/samples").glob("*.abc"))
 
 
 def test_text_is_printed_alone_on_stdout_and_writes_nothing(finished, capsys):
@@ -74,3 +74,14 @@ def test_text_is_printed_alone_on_stdout_and_writes_nothing(finished, capsys):
     assert told.out.startswith("the cat ")
     assert told.err == ""
     assert sorted(path.name for path in (finished / "next_word").iterdir()) == before
+
+
+def test_the_same_seed_twice_keeps_both_files(finished):
+    for _ in range(2):
+        assert main(["generate", "run=music", "length=5"]) == 0
+    assert {path.name for path in (finished / "music/samples").glob("*.abc")} == {"tunes-1.abc", "tunes-2.abc"}
+
+
+def test_words_a_run_does_not_know_are_named(finished, capsys):
+    assert main(["generate", "run=next_word", "prompt=the zebra sat", "length=2"]) == 0
+    assert "unknown to this run, read as <unk>: zebra" in capsys.readouterr().err

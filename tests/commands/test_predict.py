@@ -97,3 +97,8 @@ def test_bytes_of_the_command_line_that_are_no_text_do_not_crash(finished, monke
     assert main(["predict", "run=sentiment", "text=caf\udce9"]) == 0
     assert json.loads(bytes_out.getvalue())["text"] == "caf\udce9"
     monkeypatch.undo()
+
+
+def test_top_is_refused_where_every_class_is_given(finished, capsys):
+    assert main(["predict", "run=sentiment", "text=good", "top=3"]) == 2
+    assert "top=3 is for language models" in capsys.readouterr().err

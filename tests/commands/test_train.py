@@ -34,11 +34,13 @@ def test_a_run_is_one_folder(task, finished):
         "result.json",
         "rnnlab.log",
         "run.json",
+        "samples",
         "vocabulary.json",
     }
     assert {path.name for path in (run / ".hydra").iterdir()} == {"config.yaml", "overrides.yaml"}
     assert (run / "checkpoints/last").resolve().name == "step-00000004"
     assert (run / "checkpoints/best").resolve().is_dir()
+    assert (run / "samples/step-00000004.txt").read_text().strip()
 
 
 @pytest.mark.parametrize("task", METRICS)

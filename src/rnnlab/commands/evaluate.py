@@ -35,7 +35,7 @@ def run(request: Request) -> int:
         finished.task,
         finished.model,
         split,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size or finished.config.trainer.eval_batch_size,
         device=finished.device,
         autocast=finished.autocast(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import count
 from pathlib import Path
 
 from rnnlab.commandline.compose import Request
@@ -28,6 +29,8 @@ def run(request: Request) -> int:
         raise ConfigError(f"{settings.run} is a run of task={task.name}, which writes nothing; try rnnlab predict")
     if settings.output is not None and not isinstance(task, Music):
         raise ConfigError(f"output is for tunes, {settings.run} is a run of task={task.name}; use > {settings.output}")
+    if unknown := task.unknown_in(settings.prompt):
+        print(f"unknown to this run, read as <unk>: {' '.join(unknown)}", file=sys.stderr)
     texts = task.generate(
         finished.model,
         settings.prompt,
@@ -51,7 +54,8 @@ def run(request: Request) -> int:
 
 
 def _file(finished: FinishedRun, settings: GenerateConfig) -> Path:
-    """Where the tunes go: the file asked for, else one among the run's samples, named by the seed."""
+    """Where the tunes go: the file asked for, else a new one among the run's samples."""
     if settings.output is not None:
         return Path(settings.output).expanduser()
-    return finished.folder / "samples" / f"tunes-seed-{settings.seed}.abc"
+    samples = finished.folder / "samples"
+    return next(path for number in count(1) if not (path := samples / f"tunes-{number}.abc").exists())

@@ -9,9 +9,11 @@ from rnnlab.commands._finished import open_run
 from rnnlab.commands._tables import print_json
 from rnnlab.config import PredictConfig
 from rnnlab.data.text import decode_text, read_text
-from rnnlab.errors import DataError
+from rnnlab.errors import ConfigError, DataError
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.sentiment import Sentiment
+
+TOP = 5
 
 
 def run(request: Request) -> int:
@@ -25,10 +27,12 @@ def run(request: Request) -> int:
     finished = open_run(settings)
     task = finished.task
     if isinstance(task, Sentiment):
+        if settings.top is not None:
+            raise ConfigError(f"top={settings.top} is for language models; {settings.run} gives every class")
         predictions = task.predict(finished.model, texts)
     else:
         assert isinstance(task, LanguageTask)
-        predictions = [task.predict_next(finished.model, text, settings.top) for text in texts]
+        predictions = [task.predict_next(finished.model, text, settings.top or TOP) for text in texts]
     for prediction in predictions:
         print_json(prediction)
     return 0

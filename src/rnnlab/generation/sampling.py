@@ -162,8 +162,8 @@ def _draw(
             logits = _forbid(logits, forbidden_ids)
         if temperature == 0:
             return logits.argmax(dim=-1)
-        # The largest logit goes to 0 first: dividing by a small temperature must not overflow to infinity.
-        logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+        # The largest logit goes to 0 first, in float64: a small temperature must give neither infinity nor 0/0.
+        logits = (logits - logits.amax(dim=-1, keepdim=True)).double() / temperature
         probabilities = filter_logits(logits, top_k=top_k, top_p=top_p).softmax(dim=-1)
         drawn = torch.multinomial(probabilities.to(source.device), num_samples=1, generator=source)
         return drawn.squeeze(-1).to(logits.device)

@@ -129,7 +129,8 @@ class LanguageTask(Task):
         """Say how a text is likely to go on.
 
         Returns:
-            text, tokens read, and `next`: the `top` likeliest next tokens with their probabilities, largest first.
+            text, tokens read, how many of them are unknown, and `next`: the `top` likeliest next tokens with their
+            probabilities, largest first.
 
         Raises:
             DataError: as `generate`.
@@ -147,6 +148,7 @@ class LanguageTask(Task):
         return {
             "text": text,
             "tokens": len(ids),
+            "unknown_tokens": len(self.unknown_in(text)),
             "next": [{"token": token, "probability": share} for token, share in likely],
         }
 
@@ -158,6 +160,10 @@ class LanguageTask(Task):
     def stop_id(self) -> int | None:
         """The token that ends a text of its own; None: a text goes on for ever."""
         return None
+
+    def unknown_in(self, prompt: str) -> list[str]:
+        """What of a prompt is read as `<unk>`; a task without such a rule refuses it instead."""
+        return []
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Ids that a model is fed before the first draw: what stands before every text, then the prompt."""

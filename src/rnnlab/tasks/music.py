@@ -14,7 +14,7 @@ import numpy as np
 from rnnlab.config import MusicConfig, TrainerConfig
 from rnnlab.data import UNK, SequenceBatches, Vocabulary
 from rnnlab.data.corpora import load_tunes
-from rnnlab.errors import DataError
+from rnnlab.errors import CheckpointError, DataError
 from rnnlab.tasks.base import SPLITS, log
 from rnnlab.tasks.language import LanguageTask
 
@@ -91,6 +91,12 @@ class Music(LanguageTask):
     def score_windows(self, split: str, batch_size: int) -> SequenceBatches:
         """Tunes in order of length, each from an all-zero state."""
         return SequenceBatches(self._ids[split], None, batch_size, bptt_len=SCORE_STEPS)
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Take the vocabulary of a finished run."""
+        super().restore(content)
+        if END not in self.vocabulary:
+            raise CheckpointError(f"vocabulary.json is damaged: it lacks {END}, which stands before and after a tune")
 
     @property
     def stop_id(self) -> int:

@@ -98,6 +98,10 @@ class NextWord(LanguageTask):
         """An `<eos>`, then the prompt's words."""
         return self.vocabulary.encode([EOS, *tokenizer(self._tokenizer)(prompt)])
 
+    def unknown_in(self, prompt: str) -> list[str]:
+        """Words that the run's vocabulary does not have."""
+        return [word for word in tokenizer(self._tokenizer)(prompt) if word not in self.vocabulary]
+
     def decode(self, ids: list[int]) -> str:
         """Readable text; the `<eos>` before it is no part of it."""
         return join_tokens(self.vocabulary.decode(ids[1:]))

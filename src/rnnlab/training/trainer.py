@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rnnlab.config import Averaging, Precision, TrainConfig
 from rnnlab.data.windows import Window, WindowSource
-from rnnlab.errors import CheckpointError, DivergedError, StoppedError
+from rnnlab.errors import CannotWriteError, CheckpointError, DivergedError, StoppedError
 from rnnlab.models.state import State, detach, reset
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.checkpoint import load_model, load_training, save_checkpoint
@@ -219,7 +219,7 @@ class Trainer:
             raise DivergedError(
                 f"{name} is {value} at step {self.counters.step}; nothing was updated. "
                 f"Try a lower optimizer.lr (now {self.schedule.lr:g}) or trainer.clip_grad_norm "
-                f"(now {self._config.clip_grad_norm})"
+                f"(now {'null' if (norm := self._config.clip_grad_norm) is None else norm})"
             )
 
     def _evaluate(self) -> None:
@@ -235,10 +235,11 @@ class Trainer:
         assert self._events is not None
         self._events.scalars({f"valid/{name}": value for name, value in results.items()}, counters.step)
         config = self._config
-        for number, text in enumerate(
-            self.task.samples(model, config.num_samples, config.sample_len, self._seed) if config.num_samples else []
-        ):
-            self._events.text(f"samples/{number}", text, counters.step)
+        if config.num_samples:
+            texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
+            for number, text in enumerate(texts):
+                self._events.text(f"samples/{number}", text, counters.step)
+            self._write_samples(texts)
         if config.histograms:
             window = self.task.score_windows("valid", config.eval_batch_size)[0].to(self.device)
             self._events.look_inside(self.model, model, window, counters.step)
@@ -246,6 +247,16 @@ class Trainer:
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
         self._report(self.facts())
+
+    def _write_samples(self, texts: list[str]) -> None:
+        """Keep the texts in samples/ too, for those who read without TensorBoard."""
+        folder = self.run / "samples"
+        path = folder / f"step-{self.counters.step:08d}.txt"
+        try:
+            folder.mkdir(exist_ok=True)
+            path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error
 
     def _finish(self) -> None:
         """Score the test split with the best weights."""
