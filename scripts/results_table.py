@@ -1,0 +1,47 @@
+"""Print the README's results: finished runs that differ in nothing but their seed, as one Markdown row each.
+
+python scripts/results_table.py            every run under outputs/ (or $RNNLAB_OUTPUTS)
+python scripts/results_table.py imdb ptb   those whose name holds one of these words
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from statistics import mean, stdev
+from typing import Any
+
+from rnnlab.runs import list_runs, read_json
+
+# What may differ between runs of one row: it changes how fast and where, not what is learned.
+IGNORED = ("seed", "name", "resume")
+IGNORED_OF_TRAINER = ("device", "threads", "tune_allocator")
+
+
+def recipe(config: dict[str, Any]) -> str:
+    """The settings that make a run what it is, as a key."""
+    kept = {key: value for key, value in config.items() if key not in IGNORED}
+    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in IGNORED_OF_TRAINER}
+    return json.dumps(kept, sort_keys=True)
+
+
+def main(words: list[str]) -> int:
+    rows: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+    for run in list_runs():
+        if run.status == "done" and (not words or any(word in run.name for word in words)):
+            content = read_json(run.path / "run.json")
+            rows[recipe(content["config"])].append((run.name, read_json(run.path / "result.json")))
+    print("| runs | test score | seeds | minutes of training |\n|---|---|---|---|")
+    for found in rows.values():
+        metric = str(found[0][1]["metric"]).replace("valid/", "test/")
+        scores = [float(result["metrics"][metric]) for _, result in found]
+        spread = f" +- {stdev(scores):.4f}" if len(scores) > 1 else ""
+        minutes = ", ".join(f"{result['seconds'] / 60:.1f}" for _, result in found)
+        names = ", ".join(name for name, _ in found)
+        print(f"| {names} | {metric} {mean(scores):.4f}{spread} | {len(scores)} | {minutes} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
