@@ -1,7 +1,7 @@
 """Print the README's results: finished runs that differ in nothing but their seed, as one Markdown row each.
 
-python scripts/results_table.py            every run under outputs/ (or $RNNLAB_OUTPUTS)
-python scripts/results_table.py imdb ptb   those whose name holds one of these words
+`python scripts/results_table.py` takes every run under outputs/ (or $RNNLAB_OUTPUTS);
+`python scripts/results_table.py imdb ptb` those whose name holds one of these words.
 """
 
 from __future__ import annotations
