@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from contextlib import redirect_stderr
 
 
 def accepted_by_music21(tune: str) -> bool:
@@ -17,7 +19,8 @@ def accepted_by_music21(tune: str) -> bool:
     Raises:
         ModuleNotFoundError: music21 is not installed (extra `corpora`).
     """
-    with warnings.catch_warnings():
+    # Some of its warnings are plain prints to stderr.
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         from music21 import converter, key, note, stream
 
