@@ -56,8 +56,8 @@ def tune_allocator() -> bool:
     """Let glibc keep freed memory for the next step instead of giving it back to the system.
 
     By default every buffer of some megabytes is mapped anew and its pages are faulted in one by one, at every step: a
-    quarter of a small model's step on a CPU. It costs memory: what is freed stays with the process, in pieces that do
-    not always fit what is asked for next.
+    tenth to a third of a small model's step on a CPU. It costs memory: what is freed stays with the
+    process, in pieces that do not always fit what is asked for next.
 
     Returns:
         Whether there is a glibc and it agreed.

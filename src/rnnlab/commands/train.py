@@ -139,7 +139,7 @@ def _dry_run(task: Task, model: nn.Module, device: torch.device) -> int:
     count = window.num_targets
     window = window.to(device)
     began = time.perf_counter()
-    outputs, _ = model(window.inputs, None, window.lengths)
+    outputs, _ = task.forward(model, window, None)
     loss = task.nats(outputs, window) / count
     loss.backward()
     milliseconds = 1e3 * (time.perf_counter() - began)

@@ -44,7 +44,7 @@ def review_tokens(text: str) -> list[str]:
     text = _plain(_LINE_BREAK_TAG.sub(" ", text) if "<" in text else text)
     if not text.isascii() or _SEPARATED_DIGITS.search(text):
         return _REVIEW_TOKEN.findall(text)
-    # The same tokens without a regular expression a word: 25,000 reviews in 1 s instead of 4.
+    # The same tokens without a regular expression a word: 20,000 reviews in 2.1 s of CPU time instead of 3.8.
     if "'" in text:
         text = _OUTER_APOSTROPHE.sub(" ", text)
     text = text.translate(_ASCII_DROPPED)
