@@ -34,9 +34,12 @@ def tiny(task: str, corpora: dict[str, Path], *overrides: str) -> list[str]:
     return [f"task={task}", *(f"{key}={value}" for key, value in base.items() if key not in given), *overrides]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread():
-    """Tests run side by side: a thread each."""
+    """Tests run side by side: a thread each, whatever the commands of the test before have set.
+
+    A test that forks would wait for ever for the threads of its parent.
+    """
     torch.set_num_threads(1)
 
 

@@ -122,7 +122,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
     "UTF-16 without its mark": ("one two".encode("utf-16-le"), "a NUL byte, wanted text; is this a binary file, or"),
     "too short": (b"a b c\n", "is too short: got 4 tokens, wanted at least 10"),
     "rare words": (b"one two three four five six seven eight\n" * 2, "nothing to learn: got 0 different tokens seen"),
-    "shorter than a batch": (b"one two one two one two one two\n" * 2, "use a smaller batch_size or more text"),
+    "shorter than a batch": (b"one two one two one two one two\n" * 2, "use a smaller trainer.batch_size or more text"),
 }
 TUNES: dict[str, tuple[bytes, str]] = {
     "no X:": (b"T:A tune\nK:D\nABc|\n", "has no tune: no line starts with X:"),
@@ -227,7 +227,11 @@ def test_a_file_of_tunes_that_cannot_be_written_does_not_cost_the_tunes(finished
         (["predict", "run=sentiment", "text=***"], DATA, "text 1 has no word to read: '***'"),
         (["predict", "run=sentiment", "file=/nope"], DATA, "cannot read /nope: No such file or directory"),
         (["predict", "run=sentiment", "file=/"], DATA, "/ is a folder, wanted a file"),
-        (["train", "resume=music", "seed=3", "model.cell=gru"], OPTION, "own settings: seed, model.cell cannot change"),
+        (
+            ["train", "resume=music", "seed=3", "model.cell=gru"],
+            OPTION,
+            "seed and model.cell cannot change: resume goes",
+        ),
         (["train", "name=music"], IN_USE, "there is a run 'music' in"),
         (["train", "name=music/inner"], OPTION, "name 'music/inner' lies inside the run 'music'"),
     ],

@@ -22,9 +22,11 @@ COMPOSED = {
 PLAIN = {
     "runs": "list the runs under outputs/",
     "board": "open TensorBoard on them",
+    "bench": "how fast this machine is, beside torch.nn",
     "doctor": "what this machine has, and what works on it",
 }
 VERBS = {**COMPOSED, **PLAIN}
+BENCHMARKS = {"cells": "one layer beside torch.nn's: training, packed rows, inference, token by token"}
 
 USAGE = """\
 usage: rnnlab VERB [key=value ...]

@@ -148,6 +148,18 @@ class ModelConfig:
         bool, doc("decoder shares the embedding matrix (language models; needs embedding_size=hidden_size)")
     ] = False
     dropout: Annotated[Share, doc("share of features zeroed: embeddings, between layers, before the head")] = 0.0
+    recurrent_dropout: Annotated[
+        Share, doc("share of h zeroed in the recurrent product, one mask for the whole window (variational)")
+    ] = 0.0
+    weight_drop: Annotated[Share, doc("share of recurrent weights zeroed, one mask a window (DropConnect)")] = 0.0
+    zoneout: Annotated[Share, doc("share of state units that keep their value at each step")] = 0.0
+    zoneout_cell: Annotated[
+        float | None, Ge(0), Lt(1), doc("the same of the cell state alone (cell=lstm); null: as zoneout")
+    ] = None
+    layer_norm: Annotated[bool, doc("normalise inside the cell: W_ih x, W_hh h and an LSTM's shown c")] = False
+    clip_state_grad: Annotated[
+        float | None, Gt(0), Le(1e6), doc("largest entry of the state's gradient from step to step; null: never clip")
+    ] = None
     nonlinearity: Annotated[Nonlinearity, doc("of cell=rnn")] = Nonlinearity.tanh
     initialisation: Annotated[
         Initialisation,
@@ -164,6 +176,7 @@ class ModelConfig:
     )
     pooling: Annotated[Pooling, doc("how a classifier sums up the states of a text")] = Pooling.mean
     backend: Annotated[Backend, doc("which engine runs the recurrence; auto chooses and logs it")] = Backend.auto
+    recompute: Annotated[bool, doc("compute the gates anew in the backward pass: less memory, more time")] = False
 
 
 @_schema

@@ -13,10 +13,9 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from annotated_types import DocInfo, Ge, Gt, Le, Lt, MaxLen, MinLen
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from rnnlab.config import SCHEMAS, ModelConfig, TrainConfig, TrainerConfig
+from rnnlab.plugins import task_plugin
 from rnnlab.wording import listed
 
 REQUIRED = "???"  # OmegaConf's mark for a value that must be given
@@ -174,16 +173,20 @@ def train_settings(content: dict[str, Any]) -> TrainConfig:
     Raises:
         ValueError: a section, key or value that the schema does not have.
     """
+    from omegaconf import OmegaConf  # 0.2 s, which help and tab completion do without
+    from omegaconf.errors import OmegaConfBaseException
+
     optimizer = str(content["optimizer"]["name"])
     chosen = {
-        "task": SCHEMAS["task"].get(str(content["task"]["name"])),
+        "task": _task_schema(str(content["task"]["name"])),
         "model": ModelConfig,
         "optimizer": SCHEMAS["optimizer"].get("adam" if optimizer == "adamw" else optimizer),
         "scheduler": SCHEMAS["scheduler"].get(str(content["scheduler"]["name"])),
         "trainer": TrainerConfig,
     }
     if unknown := [section for section, schema in chosen.items() if schema is None]:
-        raise ValueError(f"{unknown[0]} {content[unknown[0]]['name']!r} is unknown to this rnnlab")
+        name = content[unknown[0]]["name"]
+        raise ValueError(f"{unknown[0]} {name!r} is unknown to this rnnlab and to the packages installed")
     try:
         config = OmegaConf.structured(TrainConfig)
         for section, schema in chosen.items():
@@ -193,6 +196,12 @@ def train_settings(content: dict[str, Any]) -> TrainConfig:
         raise ValueError(" ".join(str(error).split())) from error
     assert isinstance(settings, TrainConfig)
     return settings
+
+
+def _task_schema(name: str) -> type | None:
+    """Return the schema of a task, ours or that of an installed package; None if nobody brings it."""
+    plugin = None if name in SCHEMAS["task"] else task_plugin(name)
+    return SCHEMAS["task"].get(name) if plugin is None else plugin.settings
 
 
 def _escaped(content: Any) -> Any:

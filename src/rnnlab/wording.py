@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 _SIMILAR = 0.6  # difflib's ratio above which a word counts as a slip of another
+# Which way the scores improve; other numbers, such as the length of a copied span, are neither good nor bad.
+_LOWER_IS_BETTER = {"loss", "perplexity", "bits_per_char"}
+_HIGHER_IS_BETTER = {"accuracy", "macro_f1", "accepted_share", "well_formed_share", "filled_bar_share"}
+# Right words elsewhere, and so like none of ours, or like a wrong one: gpu looks like cpu.
+_SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "float32": "fp32", "bfloat16": "bf16"}
 
 
 def close_matches(word: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
@@ -35,9 +40,26 @@ def did_you_mean(word: str, candidates: Iterable[str], template: str = "{}") -> 
     return f"; did you mean {listed(near)}?" if near else ""
 
 
+def right_choice(word: str, choices: Iterable[str]) -> str:
+    """Return '; use cuda' where another word for a choice was given, else what `did_you_mean` says."""
+    choices = list(choices)
+    synonym = _SYNONYMS.get(word.lower())
+    return f"; use {synonym}" if synonym in choices else did_you_mean(word, choices)
+
+
 def listed(words: list[str], last: str = "or") -> str:
     """Return 'a, b or c'."""
     return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def better(tag: str) -> str:
+    """Return which way a score improves, 'lower' or 'higher'; '' where there is no such way.
+
+    Args:
+        tag: its TensorBoard tag or name: test/perplexity, perplexity.
+    """
+    name = tag.rpartition("/")[2]
+    return "lower" if name in _LOWER_IS_BETTER else "higher" if name in _HIGHER_IS_BETTER else ""
 
 
 def _ratio(word: str, other: str) -> float:

@@ -123,11 +123,16 @@ def test_neither_the_amount_nor_the_content_of_padding_matters(cell: str, backen
 def test_nan_in_one_row_stays_in_that_row(cell: str, backend: str, lengths: list[int] | None) -> None:
     layer = PAIRS[cell][0](3, 4, 2, bidirectional=True, backend=backend)
     rows = None if lengths is None else torch.tensor(lengths)
-    x = torch.randn(4, 3, 3)
+    x = torch.randn(4, 3, 3, requires_grad=True)
     clean, clean_state = layer(x, None, rows)
-    x[1, 0] = torch.nan
+    (clean_grad,) = torch.autograd.grad(loss_of(clean, clean_state), x)
+    with torch.no_grad():
+        x[1, 0] = torch.nan
     y, state = layer(x, None, rows)
+    (grad,) = torch.autograd.grad(loss_of(y, state), x)
     assert y[:, 0].isnan().any()
+    assert grad[:, 0].isnan().any()
+    assert torch.equal(grad[:, 1:], clean_grad[:, 1:])
     assert torch.equal(y[:, 1:], clean[:, 1:])
     for a, b in zip(as_tuple(state), as_tuple(clean_state), strict=True):
         assert torch.equal(a[:, 1:], b[:, 1:])

@@ -10,11 +10,8 @@ from torch import Tensor
 
 from rnnlab.cells.reference import (
     Weights,
-    gru_sequence,
     gru_step,
-    lstm_sequence,
     lstm_step,
-    rnn_sequence,
     rnn_step,
     run_direction,
 )
@@ -89,13 +86,13 @@ def test_a_padded_row_equals_the_same_row_alone(cell: str, reverse: bool) -> Non
 
 def test_the_loops_return_what_their_steps_do() -> None:
     x, (h, c) = torch.randn(1, BATCH, INPUT, dtype=torch.float64), make_state("lstm")
-    y, h_n = rnn_sequence(x, h, weights := make_weights(1), nonlinearity="relu")
+    y, (h_n,) = run_direction("rnn_relu", x, (h,), weights := make_weights(1), None, False)
     assert torch.equal(y[0], h_n)
     assert torch.equal(h_n, rnn_step(x[0], h, weights, "relu"))
-    y, state = lstm_sequence(x, (h, c), weights := make_weights(4))
+    y, state = run_direction("lstm", x, (h, c), weights := make_weights(4), None, False)
     assert torch.equal(y[0], state[0])
     assert torch.equal(state[1], lstm_step(x[0], (h, c), weights)[1])
-    y, h_n = gru_sequence(x, h, weights := make_weights(3))
+    _, (h_n,) = run_direction("gru", x, (h,), weights := make_weights(3), None, False)
     assert torch.equal(h_n, gru_step(x[0], h, weights))
 
 

@@ -51,6 +51,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": {"nonlinearity": c.Nonlinearity.relu}}, ["model.nonlinearity=relu", "model.cell=lstm"]),
     ({"model": {"initialisation": c.Initialisation.identity}}, ["model.initialisation=identity", "model.cell=lstm"]),
     ({"model": {"cell": c.Cell.gru, "forget_gate_bias": 1.0}}, ["model.forget_gate_bias", "model.cell=gru"]),
+    ({"model": {"cell": c.Cell.gru, "zoneout_cell": 0.5}}, ["model.zoneout_cell", "model.cell=gru"]),
     ({"model": {"init_range": 0.1}}, ["model.init_range", "model.initialisation=default"]),
     ({"model": {"initialisation": c.Initialisation.uniform}}, ["model.initialisation=uniform", "model.init_range"]),
     ({**LM, "model": {"bidirectional": True}}, ["model.bidirectional=true", "task=next_word", "it would see the word"]),
@@ -73,6 +74,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
         {"scheduler": c.CosineConfig(name="cosine"), "trainer": {"max_epochs": None, "max_minutes": 1.0}},
         ["scheduler=cosine", "trainer.max_epochs", "trainer.max_steps"],
     ),
+    (
+        {"scheduler": c.CosineConfig(name="cosine", warmup_steps=50), "trainer": {"max_steps": 50}},
+        ["scheduler.warmup_steps", "trainer.max_steps=50", "got 50", "try 5"],
+    ),
     ({"optimizer": c.SGDConfig(**SGD, nesterov=True)}, ["optimizer.nesterov=true", "optimizer.momentum"]),
     ({"trainer": {"averaging_start_epoch": 2}}, ["trainer.averaging_start_epoch=2", "trainer.averaging=none"]),
     ({"top": {"name": "a", "resume": "b"}}, ["resume=b", "name=a"]),
@@ -93,7 +98,8 @@ RIGHT: list[dict[str, Any]] = [
     {**LM, "model": {"tie_weights": True}, "trainer": {"random_bptt": True}},
     {"task": "music", "trainer": {"bptt_len": 128}},
     {"optimizer": c.SGDConfig(**SGD, momentum=0.9, nesterov=True)},
-    {"scheduler": c.CosineConfig(name="cosine"), "trainer": {"max_epochs": None, "max_steps": 10}},
+    {"scheduler": c.CosineConfig(name="cosine"), "trainer": {"max_epochs": None, "max_steps": 101}},
+    {"scheduler": c.CosineConfig(name="cosine", warmup_steps=0), "trainer": {"max_steps": 1}},
     {"trainer": {"averaging": c.Averaging.ema, "averaging_start_epoch": 2}},
 ]
 

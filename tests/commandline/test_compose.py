@@ -202,6 +202,7 @@ def test_a_users_file_cannot_take_the_place_of_one_of_ours(tmp_path: Path):
         ("model: {hidden_size: abc}", "model.hidden_size must be a whole number, got 'abc'"),
         ("model: {bidirectional: perhaps}", "model.bidirectional must be true or false, got 'perhaps'"),
         ("model: {cell: lstn}", "model.cell must be one of rnn, lstm, gru, got 'lstn'"),
+        ("trainer: {device: gpu}", "trainer.device must be one of auto, cpu, cuda, mps, got 'gpu'; use cuda"),
         ("task: {corpus: null}", "task.corpus must be given, got null"),
         ("defaults: [override /model: nope]", "there is no config model/nope; choose one of gru, irnn, lstm, rnn"),
         ("model:\n\thidden_size: 3", "mine.yaml, line 3: not valid YAML"),

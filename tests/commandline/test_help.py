@@ -21,6 +21,14 @@ def test_help_fits_a_terminal_and_names_every_setting(command: str):
         assert f" {key.rpartition('.')[2]} " in told, key
 
 
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_options_stand_above_the_long_list_of_settings(command: str):
+    told = command_help(command)
+    assert told.count("\noptions:\n") == 1
+    assert told.index("\nexamples:\n") < told.index("\noptions:\n") < told.index("\nsettings, with")
+    assert told.index("\noptions:\n") < told.index("--cfg job") < told.index("\nsettings, with")
+
+
 def test_help_names_every_choice_and_marks_those_taken_by_default():
     told = command_help("train")
     for group in ("task", "model", "optimizer", "scheduler", "experiment"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from rnnlab import runs
-from rnnlab.commands.runs import duration, main
+from rnnlab.commands.runs import duration, main, score, score_heading
 from rnnlab.errors import ConfigError
 
 
@@ -44,6 +45,7 @@ def test_a_run_is_one_line_with_score_steps_time_status_and_age(capsys: pytest.C
         "lstm",
         "valid/bits_per_char",
         "1.988",
+        "↓",
         "12,345",
         "3m",
         "20s",
@@ -51,6 +53,23 @@ def test_a_run_is_one_line_with_score_steps_time_status_and_age(capsys: pytest.C
         "3h",
         "00m",
     ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "encoding", "shown"),
+    [
+        ("test/perplexity", "utf-8", "test/perplexity 0.9 ↓"),
+        ("valid/accuracy", "utf-8", "valid/accuracy 0.9 ↑"),
+        ("test/perplexity", "ascii", "test/perplexity 0.9 v"),
+        ("valid/accuracy", "latin-1", "valid/accuracy 0.9 ^"),
+        ("valid/unheard_of", "utf-8", "valid/unheard_of 0.9"),
+    ],
+)
+def test_a_score_says_which_way_it_improves(metric: str, encoding: str, shown: str):
+    make_run("a", "done")
+    (run,) = runs.list_runs()
+    assert score(replace(run, metric=metric, value=0.9), encoding) == shown
+    assert score_heading(encoding).isascii() == shown.isascii() or metric == "valid/unheard_of"
 
 
 def test_json_holds_the_same_without_rounding(capsys: pytest.CaptureFixture[str]):

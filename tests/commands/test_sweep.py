@@ -72,7 +72,7 @@ def test_every_combination_is_a_job_and_a_failing_job_costs_one_job(outputs: Pat
     assert told[1]["job"] == "sweep-1/1-rnn-seed=7"
     assert float(told[1]["value"]) == 7
     shown = capfd.readouterr().out
-    assert "valid/loss 7" in shown
+    assert "valid/loss 7 ↓" in shown
     assert "2 of 4 jobs done" in shown
     saved = runs.read_json(outputs / "sweep-1" / "sweep.json")
     assert saved["overrides"] == ["model=rnn,gru", "seed=13,7", "task=music"]

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from rnnlab.cli import main
 from rnnlab.runs import list_runs, read_json
+from rnnlab.tasks.music import Music
 from rnnlab.training.trainer import Progress
 
 METRICS = {
@@ -89,6 +91,39 @@ def test_a_dry_run_writes_nothing(train, outputs, capsys):
     assert told.out == ""
 
 
+def test_a_warm_up_that_lasts_as_long_as_the_run_is_refused_before_there_is_a_folder(train, outputs, capsys):
+    changes = ["scheduler=cosine", "scheduler.warmup_steps=12", "trainer.max_epochs=2", "trainer.max_steps=null"]
+    train("music", *changes, exit_code=2)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "scheduler.warmup_steps must be below the 12 steps of trainer.max_epochs=2, got 12; try 1" in told
+    assert not outputs.exists()
+    train("music", *[text.replace("=12", "=11") for text in changes])
+
+
+@pytest.mark.parametrize(("precision", "width"), [("fp32", "float32"), ("bf16", "bfloat16")])
+def test_the_log_names_the_width_that_the_cells_run_in(precision, width, train, capsys):
+    run = train("music", f"trainer.precision={precision}")
+    assert f"(CPU, {width}" in (run / "rnnlab.log").read_text()
+    assert read_json(run / "run.json")["backend"].startswith("cpu (CPU, " + width)
+
+
+def test_a_dry_run_runs_in_the_precision_that_was_asked_for(train, monkeypatch):
+    seen = []
+    nats = Music.nats
+    monkeypatch.setattr(
+        Music, "nats", lambda self, outputs, window: seen.append(outputs.dtype) or nats(self, outputs, window)
+    )
+    train("music", "dry_run=true", "trainer.precision=bf16")
+    assert seen == [torch.bfloat16]
+
+
+def test_the_bar_ends_on_the_last_epoch(train, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Progress, "update", lambda self, step, epoch, values: shown.append((step, epoch)))
+    train("music", "trainer.max_epochs=2", "trainer.max_steps=null")
+    assert shown == [*((step, 0) for step in range(1, 7)), *((step, 1) for step in range(7, 13))]
+
+
 def test_runs_without_a_name_are_named_after_task_and_model_and_never_share_a_folder(corpora, outputs, capsys):
     small = ["trainer.max_steps=1", "trainer.batch_size=8", "model.hidden_size=6", "trainer.threads=1"]
     for _ in range(2):
@@ -158,6 +193,16 @@ def test_a_finished_run_can_be_given_more_steps(finished, capsys):
     assert read_json(finished / "music/result.json")["steps"] == 5
     assert "resumed at step 4" in capsys.readouterr().err
     assert "trained 5 steps" in (finished / "music/rnnlab.log").read_text()
+
+
+def test_a_resume_that_would_change_much_names_the_first_few_and_what_may_change(finished, capsys):
+    changes = ["task=music", "model=gru", "optimizer.lr=1", "seed=1", "trainer.batch_size=3", "trainer.max_steps=9"]
+    assert main(["train", "resume=music", *changes]) == 2
+    assert capsys.readouterr().err == (
+        "error: task, model, optimizer.lr and 2 more cannot change: resume goes on with the settings in the run's "
+        "run.json; leave all out but resume and "
+        "trainer.{device,max_epochs,max_minutes,max_steps,patience,threads}\n"
+    )
 
 
 def test_a_run_is_resumed_from_another_folder_than_it_was_started_in(train, corpora, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn import functional
 
 from rnnlab.cells import GRU, LSTM, RNN
+from rnnlab.models import Classifier, LanguageModel
 from rnnlab.models.layers import OneHot, build_embedding, build_recurrent, draw_uniform
 
 
@@ -73,6 +74,30 @@ def test_a_bad_argument_is_refused_by_the_cell():
         build_recurrent("gru", 3, 0)
     with pytest.raises(ValueError, match="initialisation 'uniform' needs init_range"):
         build_recurrent("gru", 3, 4, initialisation="uniform")
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_extras_of_the_cells_reach_them(cell):
+    extras = {"recurrent_dropout": 0.1, "weight_drop": 0.2, "zoneout": 0.3, "layer_norm": True}
+    extras |= {"clip_state_grad": 2.0, "recompute": True}
+    stack = build_recurrent(cell, 3, 4, **extras)
+    assert stack.extras._asdict() == extras
+    for model in (LanguageModel(5, cell=cell, **extras), Classifier(5, 2, cell=cell, **extras)):
+        assert model.recurrent.extras._asdict() == extras
+
+
+def test_a_misspelt_argument_of_a_model_is_refused_by_its_cell():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'zonout'"):
+        LanguageModel(5, zonout=0.1)
+
+
+def test_a_uniform_start_leaves_layer_norm_where_it_starts():
+    model = LanguageModel(5, layer_norm=True, initialisation="uniform", init_range=0.05)
+    for name, parameter in model.recurrent.named_parameters():
+        if name.startswith("norm_"):
+            assert parameter.unique().tolist() == [0.0 if "bias" in name else 1.0], name
+        else:
+            assert 0 < parameter.abs().max() <= 0.05, name
 
 
 def test_a_uniform_start_draws_every_parameter_and_keeps_the_forget_gates_bias():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from rnnlab.cells import LSTM
 from rnnlab.config import Cell, ModelConfig
 from rnnlab.errors import CheckpointError, DataError
-from rnnlab.models import reset
 from rnnlab.tasks import music, next_word
-from rnnlab.tasks.base import SPLITS, score
+from rnnlab.tasks.base import SPLITS, cell_extras, score
 
 CPU = torch.device("cpu")
 METRICS = {"next_word": "perplexity", "sentiment": "accuracy", "music": "bits_per_char"}
@@ -239,23 +239,11 @@ def test_training_windows_carry_the_state_and_say_where_sequences_begin(tasks, n
     assert sum(begins) == {"next_word": 1, "sentiment": len(windows), "music": 6}[name]  # 48 tunes in eights
 
 
-def test_loss_and_state_of_valid_rows_do_not_need_lengths(tasks, name):
-    """Language tasks do not tell the model where rows end: it must change neither losses nor gradients."""
-    task = tasks.read(name)
-    if task.gives_lengths:
-        return
-    found = []
-    for gives_lengths in (True, False):
-        type(task).gives_lengths, kept = gives_lengths, type(task).gives_lengths
-        try:
-            model, state, losses = tasks.model(task, "gru").double(), None, []
-            windows = task.train_windows(0)
-            for index in range(len(windows)):
-                outputs, state = task.forward(model, windows[index], reset(state, windows[index].starts))
-                losses.append(task.nats(outputs, windows[index]))
-            sum(losses).backward()
-        finally:
-            type(task).gives_lengths = kept
-        found.append([torch.stack(losses), *(p.grad for p in model.parameters())])
-    # The logits go through float32 on their way to the loss.
-    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6, check_dtype=False)
+def test_a_models_settings_reach_its_cells():
+    config = ModelConfig(cell=Cell.lstm, recurrent_dropout=0.1, weight_drop=0.2, zoneout=0.3, zoneout_cell=0.4)
+    layer = LSTM(3, 4, **cell_extras(config))
+    assert (layer.recurrent_dropout, layer.weight_drop, layer.zoneout) == (0.1, 0.2, (0.3, 0.4))
+    config = ModelConfig(cell=Cell.lstm, zoneout=0.3, layer_norm=True, clip_state_grad=2.0, recompute=True)
+    layer = LSTM(3, 4, **cell_extras(config))
+    assert (layer.zoneout, layer.layer_norm, layer.clip_state_grad, layer.recompute) == (0.3, True, 2.0, True)
+    assert LSTM(3, 4, **cell_extras(ModelConfig(cell=Cell.lstm))).extras.asked_for() == ()

@@ -1,8 +1,10 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from rnnlab.config import Backend, Nonlinearity
 from rnnlab.data.windows import Window
 from rnnlab.tasks.language import LanguageScores
 
@@ -41,6 +43,29 @@ def test_padding_has_no_gradient_and_may_hold_any_id(task):
     task.nats(logits, window_of([[1, 2], [3, 4]], [2, 1])).backward()
     assert logits.grad[1, 1].tolist() == [0] * 5
     assert logits.grad[1, 0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu", "torch"])
+def test_a_relu_that_overflows_in_the_padding_leaves_losses_and_gradients_as_they_are(tasks, task, backend):
+    """Padding is id 0: its vector is huge, and a factor of 2 a step takes it beyond float32 in the 90 steps left."""
+    gradients = []
+    for padding in (1e12, 0.0):
+        model = tasks.model(task, "rnn", nonlinearity=Nonlinearity.relu, backend=Backend(backend))
+        weights = model.recurrent.layer_weights(0, 0)
+        with torch.no_grad():
+            weights.weight_hh.copy_(2 * torch.eye(6))
+            weights.weight_ih.abs_()
+            model.embedding.weight[0] = padding
+        inputs = torch.zeros(100, 2, dtype=torch.int64)
+        inputs[:10] = 1
+        window = replace(window_of(inputs.tolist(), [10, 7]), inputs=inputs)
+        outputs, _ = task.forward(model, window, None)
+        task.nats(outputs, window).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert not model.recurrent(torch.full((100, 1, 5), 1e12))[0].isfinite().all(), "the padding is meant to overflow"
+    assert all(gradient.isfinite().all() for gradient in gradients[0])
+    # Equal to the last bit: no number of the padding takes part.
+    assert all(map(torch.equal, *gradients))
 
 
 def test_nats_are_computed_in_float32_whatever_the_logits_are(task):

@@ -12,7 +12,17 @@ import torch
 
 from rnnlab.errors import CannotWriteError, CheckpointError
 from rnnlab.training import checkpoint
-from rnnlab.training.checkpoint import COUNTERS, FORMAT, MANIFEST, MODEL, TRAINING, load_model, load_training
+from rnnlab.training.checkpoint import (
+    COUNTERS,
+    FORMAT,
+    MANIFEST,
+    MODEL,
+    TRAINING,
+    load_model,
+    load_training,
+    mend_best,
+    weight_difference,
+)
 
 FILES = (MODEL, TRAINING, COUNTERS, MANIFEST)
 
@@ -244,6 +254,25 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
         load_model(tmp_path, "best")  # nobody is given other weights than those asked for
 
 
+def test_best_is_left_alone_while_it_verifies(tmp_path):
+    save(tmp_path, 1, best=True)
+    save(tmp_path, 2)
+    assert mend_best(tmp_path, 2)
+    assert target(tmp_path, "best") == "step-00000001"
+
+
+@pytest.mark.parametrize(("step", "left"), [(1, "step-00000001"), (3, None), (-1, None)])
+def test_a_damaged_best_becomes_the_known_one_or_none(tmp_path, caplog, monkeypatch, step, left):
+    save(tmp_path, 1)
+    save(tmp_path, 2, best=True)
+    (tmp_path / "step-00000002" / MODEL).write_bytes(b"")
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    with caplog.at_level(logging.WARNING, "rnnlab"):
+        assert mend_best(tmp_path, step) == (left is not None)
+    assert "step-00000002/model.safetensors is damaged" in caplog.text
+    assert (target(tmp_path, "best") if (tmp_path / "best").exists() else None) == left
+
+
 def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(tmp_path):
     save(tmp_path, 10)
     save(tmp_path, 20)
@@ -251,6 +280,15 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(tmp_path):
     assert load_training(tmp_path)[1]["step"] == 10
     save(tmp_path, 12)  # the run went on from 10 and was stopped
     assert names(tmp_path) == ["best", "last", "step-00000010", "step-00000012"]
+
+
+def test_weights_of_another_model_are_told_by_their_first_difference():
+    one = {"weight": torch.zeros(3, 2), "bias": torch.zeros(3)}
+    assert weight_difference(one, {name: tensor + 1 for name, tensor in one.items()}) == ""
+    wider = {"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}
+    assert weight_difference(one, wider) == "weight is (3, 2), wanted (3, 4) (1 of 2 differ)"
+    assert weight_difference({}, wider) == "weight is not there, wanted (3, 4) (2 of 2 differ)"
+    assert weight_difference(wider, {"bias": torch.zeros(3)}) == "weight is (3, 4), wanted none (1 of 1 differ)"
 
 
 def test_no_checkpoint_at_all_is_told(tmp_path):

@@ -1,7 +1,10 @@
 """Resumed equals uninterrupted, to the last bit: the whole checkpoint, the scores and what TensorBoard shows."""
 
 import copy
+import hashlib
 import json
+import logging
+import math
 import os
 import shutil
 import signal
@@ -321,6 +324,44 @@ def test_a_damaged_last_checkpoint_costs_steps_and_no_bits(lab, tmp_path, differ
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
 
+def test_a_best_checkpoint_that_is_damaged_gives_way_to_the_best_before_it(lab, tmp_path, differences):
+    config = lab.config(eval_every_steps=3)  # each score is better than the one before
+    lab.fit(tmp_path / "straight", config)
+    lab.fit_until(tmp_path / "resumed", config, 11)
+    folder = tmp_path / "resumed/checkpoints"
+    assert (folder / "best").resolve().name == "step-00000009"
+    (folder / "step-00000009/model.safetensors").write_bytes(b"")
+    trainer = lab.trainer(tmp_path / "resumed", config)
+    trainer.resume()
+    assert (folder / "best").resolve().name == "step-00000006"
+    assert trainer.counters.best_step == 6
+    trainer.fit()
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_where_no_best_is_left_the_next_evaluation_chooses_one(lab, tmp_path, caplog, monkeypatch, is_over):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    worse = SGDConfig(name="sgd", lr=50.0)
+    config = lab.config(eval_every_steps=2, optimizer=worse, clip_grad_norm=50.0, max_steps=6 if is_over else 12)
+    first = lab.fit(tmp_path, lab.config(eval_every_steps=2, optimizer=worse, clip_grad_norm=50.0, max_steps=6))
+    best = first.counters.best_step
+    assert best < 6, "the rate is meant to make later steps worse"
+    (tmp_path / f"checkpoints/step-{best:08d}/model.safetensors").write_bytes(b"")
+    again = lab.trainer(tmp_path, config)
+    with caplog.at_level(logging.WARNING, "rnnlab"):
+        again.resume()
+    assert f"step-{best:08d}/model.safetensors is damaged" in caplog.text
+    assert "it was the best: the next evaluation chooses anew" in caplog.text
+    assert not (tmp_path / "checkpoints/best").exists()
+    assert math.isnan(again.counters.best_score)
+    assert again.best_metrics == {}
+    again.fit()
+    assert again.counters.best_step >= 6
+    assert (tmp_path / "checkpoints/best").resolve().name == f"step-{again.counters.best_step:08d}"
+    assert again.metrics["valid/perplexity"] == again.counters.best_score, "scores and weights are of the same step"
+
+
 def test_a_run_may_be_moved_between_death_and_resumption(lab, tmp_path, differences):
     config = lab.config(checkpoint_every_steps=3)
     lab.fit(tmp_path / "straight", config)
@@ -348,11 +389,37 @@ def test_a_run_without_a_checkpoint_cannot_be_resumed(lab, tmp_path):
         lab.trainer(tmp_path, lab.config()).resume()
 
 
-@pytest.mark.parametrize("changes", [{"hidden_size": 7}, {"num_layers": 2}, {"cell": Cell.gru}])
-def test_the_checkpoint_of_another_model_is_refused(lab, tmp_path, changes):
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"hidden_size": 7}, "decoder_weight is (18, 6), wanted (18, 7) (5 of 7 differ)"),
+        ({"num_layers": 2}, "recurrent.weight_ih_l1 is not there, wanted (24, 6) (4 of 11 differ)"),
+        ({"cell": Cell.gru}, "recurrent.weight_ih_l0 is (24, 5), wanted (18, 5) (4 of 7 differ)"),
+    ],
+)
+def test_the_checkpoint_of_another_model_is_refused_with_the_first_difference(lab, tmp_path, changes, difference):
     lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=1), 2)
     with pytest.raises(CheckpointError, match="the checkpoint in .* does not fit this model: ") as caught:
         lab.trainer(tmp_path, lab.config(**changes)).resume()
+    assert str(caught.value).endswith(f"does not fit this model: {difference}")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_checkpoint_of_another_optimizer_is_refused_in_one_line(lab, tmp_path):
+    lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=1), 2)
+    path = tmp_path / "checkpoints/last/training.json"
+    saved = path.read_bytes()
+    assert b'"param_groups"' in saved
+    path.write_bytes(saved.replace(b'"param_groups"', b'"other_groups"'))
+    manifest = tmp_path / "checkpoints/last/manifest.json"
+    content = json.loads(manifest.read_text())
+    content["files"]["training.json"] = {
+        "size": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="does not fit this optimizer: ") as caught:
+        lab.trainer(tmp_path, lab.config()).resume()
     assert "\n" not in str(caught.value)
 
 

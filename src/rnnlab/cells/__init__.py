@@ -1,6 +1,8 @@
 """Recurrent layers that know torch and nothing else: `from rnnlab.cells import LSTM` works in a notebook."""
 
-from rnnlab.cells.backends import BACKENDS, BackendChoice, BackendStatus, backend_report
+from rnnlab.cells.auto import BackendChoice
+from rnnlab.cells.backends import BACKENDS, BackendStatus, backend_report
+from rnnlab.cells.extras import ExtraArguments, Extras
 from rnnlab.cells.initialisation import INITIALISATIONS
 from rnnlab.cells.layers import GRU, LSTM, RNN
 from rnnlab.cells.reference import LSTMState, Weights, gru_step, lstm_step, rnn_step
@@ -13,6 +15,8 @@ __all__ = [
     "RNN",
     "BackendChoice",
     "BackendStatus",
+    "ExtraArguments",
+    "Extras",
     "LSTMState",
     "Weights",
     "backend_report",

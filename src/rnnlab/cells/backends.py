@@ -3,40 +3,101 @@
     reference   the equations under autograd: the slowest and the oracle, differentiable any number of times
     cpu         whole-window ops with hand-written backpropagation through time (also runs on CUDA tensors)
     torch       torch.nn's own kernels: oneDNN on a CPU, cuDNN on CUDA
-    triton      fused CUDA kernels; not in this build
+    triton      fused kernels for CUDA
 
-Only `auto` may choose; a backend asked for by name runs or raises.
+What each can do stands once, in `ENGINES`; how `auto` chooses among them, in `auto.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import torch
 
-from rnnlab.cells import ops, reference, torch_backend
+from rnnlab.cells import ops, reference, torch_backend, triton
+from rnnlab.cells.cpu.library import library
+from rnnlab.cells.extras import ExtraSettings
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "torch")
 """Every name the setting `backend` takes."""
 
-_WORKING = "auto, reference, cpu, torch"
+_ALL_EXTRAS = ExtraSettings._fields
+_OP_EXTRAS = ("weight_drop", "recompute")
+_ENGINE_EXTRAS = tuple(name for name in _ALL_EXTRAS if name != "layer_norm")
 
 
-class BackendChoice(NamedTuple):
-    """The backend that runs, and why: 'torch (CPU, float32: oneDNN is the fastest for a dense LSTM)'.
+class Engine(NamedTuple):
+    """What runs under one backend's name, and what it can do.
 
     Attributes:
-        name: 'reference', 'cpu' or 'torch'.
-        reason: one phrase.
+        run: runs one layer in one direction, with `reference.run_direction`'s arguments and results.
+        about: one phrase.
+        extras: settings beyond torch.nn that it honours, names of `rnnlab.cells.extras.ExtraSettings`.
+        extras_off_cpu: those of them that it honours on other devices too; None: all.
+        devices: types of device it runs on; None: any.
+        dtypes: types of numbers it runs on; None: any floating.
+        differentiates_twice: whether gradients can be differentiated again (create_graph=True).
+        compiles: whether torch.compile can trace a call without a graph break.
+        why_unavailable: says what it needs that this machine lacks, or None.
     """
 
-    name: str
-    reason: str
+    run: Callable[..., tuple[torch.Tensor, reference.States]]
+    about: str
+    extras: tuple[str, ...]
+    devices: tuple[str, ...] | None = None
+    dtypes: tuple[torch.dtype, ...] | None = None
+    differentiates_twice: bool = False
+    compiles: bool = False
+    extras_off_cpu: tuple[str, ...] | None = None
+    why_unavailable: Callable[[], str | None] = lambda: None
 
-    def __str__(self) -> str:
-        """Render for the log line that says once what was chosen."""
-        return f"{self.name} ({self.reason})"
+    def lacks(self, device: torch.device, dtype: torch.dtype, extras: Collection[str]) -> str | None:
+        """Return what of a call it cannot do, or None."""
+        everywhere = self.extras if self.extras_off_cpu is None else self.extras_off_cpu
+        able = self.extras if device.type == "cpu" else everywhere
+        if missing := [name for name in extras if name not in able]:
+            return ", ".join(missing)
+        if self.devices is not None and device.type not in self.devices:
+            return f"{device.type.upper()} kernels"
+        if self.dtypes is not None and dtype not in self.dtypes:
+            return str(dtype).removeprefix("torch.")
+        return None
+
+
+# In the order in which `auto` looks for one that can, after the one it prefers. weight_drop asks nothing of an engine:
+# it gets other weights.
+ENGINES = {
+    "cpu": Engine(
+        run=ops.run_direction,
+        about="hand-written backpropagation through time",
+        extras=_OP_EXTRAS if library().functions is None else _ENGINE_EXTRAS,
+        extras_off_cpu=_OP_EXTRAS,
+        compiles=True,
+    ),
+    "torch": Engine(
+        run=torch_backend.run_direction,
+        about="torch.nn's kernels",
+        extras=("weight_drop",),
+    ),
+    "reference": Engine(
+        run=reference.run_direction,
+        about="equations under autograd, any device",
+        extras=_ALL_EXTRAS,
+        differentiates_twice=True,
+        compiles=True,
+    ),
+    "triton": Engine(
+        run=triton.run_direction,
+        about="fused CUDA kernels",
+        extras=("weight_drop",),
+        devices=("cuda",),
+        dtypes=triton.DTYPES,
+        compiles=True,
+        why_unavailable=triton.why_unavailable,
+    ),
+}
+"""Every engine of this build and what it can do: the only place that says so."""
 
 
 class BackendStatus(NamedTuple):
@@ -53,89 +114,64 @@ class BackendStatus(NamedTuple):
     detail: str
 
 
-def check_backend(backend: str) -> str:
+def check_backend(backend: str, extras: Collection[str] = ()) -> str:
     """Return the name if layers can be built with it.
 
+    Args:
+        backend: one of `BACKENDS`.
+        extras: names of the extras that the layer asks for.
+
     Raises:
-        ValueError: unknown, or known but not in this build; names the backends that work.
+        ValueError: unknown, without one of the extras, or not for this machine; says what to use.
     """
-    if backend == "triton":
-        raise ValueError(f"backend 'triton' is not in this build of rnnlab; use one of {_WORKING}")
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "auto":
+        return backend
+    if missing := [name for name in extras if name not in ENGINES[backend].extras]:
+        able = [name for name in BACKENDS[1:] if set(extras) <= set(ENGINES[name].extras)]
+        use = ", ".join([f"backend={able[0]!r}", *map(repr, able[1:])]) if able else ""
+        raise ValueError(f"backend {backend!r} has no {', '.join(missing)}; use {use} or 'auto'")
+    if reason := ENGINES[backend].why_unavailable():
+        raise ValueError(f"backend {backend!r} {reason}; use backend='auto'")
     return backend
-
-
-def choose_backend(
-    backend: str, cell: str, device: torch.device, dtype: torch.dtype, *, needs_grad: bool, compiling: bool = False
-) -> BackendChoice:
-    """Resolve the setting for one call.
-
-    On a CPU `auto` follows these times: ms of CPU time for one layer on one thread, float32, torch 2.13, 2 GHz AVX2
-    EPYC (Zen 1 class). Lengths are uniform in 1..T; "packed" is torch.nn on a PackedSequence, for comparison.
-
-                              | training step: dense | with lengths           | no gradient: dense
-        B,  T,   I,   H       |      torch      cpu  | torch    cpu    packed |      torch      cpu
-        32, 35,  200, 200 LSTM|         72       91  |    78     95       104 |         26       33
-                          GRU |         92       74  |    89     73        93 |         25       25
-                          RNN |         30       25  |    32     30        34 |          8        9
-        20, 35,  650, 650 LSTM|        481      576  |   476    564       571 |        162      229
-                          GRU |        532      425  |   535    420       432 |        159      152
-                          RNN |        178      130  |   188    141       150 |         47       48
-        64, 100, 128, 256 LSTM|        545      651  |   554    655      1022 |        180      230
-                          GRU |        551      452  |   536    455       780 |        162      165
-                          RNN |        170      137  |   185    155       346 |         51       50
-        1,  1,   512, 512 LSTM|                      |                        |        2.1      2.8
-                          GRU |                      |                        |        1.3      1.9
-                          RNN |                      |                        |        0.6      1.0
-
-    So oneDNN serves an LSTM, the ops train a GRU or RNN, and torch.nn's loop runs them where no gradient is wanted
-    (a token at a time an op's fixed cost shows). oneDNN has no float64.
-
-    Args:
-        backend: the setting, one of `BACKENDS`.
-        cell: 'rnn_tanh', 'rnn_relu', 'lstm' or 'gru'.
-        device: of the input.
-        dtype: of the input, after autocast.
-        needs_grad: whether a backward pass may follow.
-        compiling: whether torch.compile is tracing the call.
-
-    Raises:
-        ValueError: as `check_backend`.
-    """
-    if check_backend(backend) != "auto":
-        return BackendChoice(backend, "asked for")
-    where = f"{device.type.upper()}, {str(dtype).removeprefix('torch.')}"
-    if compiling:
-        return BackendChoice("cpu", f"{where}: torch.compile cannot trace torch.nn's recurrent kernels")
-    if device.type != "cpu":
-        return BackendChoice("torch", f"{where}: cuDNN" if device.type == "cuda" else where)
-    if cell == "lstm":
-        onednn = dtype == torch.float32 and torch.backends.mkldnn.is_available()
-        return BackendChoice("torch", f"{where}: oneDNN" if onednn else f"{where}: fastest for an LSTM")
-    if not needs_grad:
-        return BackendChoice("torch", f"{where}, no gradient: lowest cost a call")
-    return BackendChoice("cpu", f"{where}: trains faster than torch.nn's kernels")
 
 
 def direction_runner(name: str) -> Callable[..., tuple[torch.Tensor, reference.States]]:
     """Return the function that runs one layer in one direction; all have `reference.run_direction`'s signature."""
-    runners = {
-        "reference": reference.run_direction,
-        "cpu": ops.run_direction,
-        "torch": torch_backend.run_direction,
-    }
-    return runners[name]
+    return ENGINES[name].run
 
 
 def backend_report() -> list[BackendStatus]:
-    """Say for each backend whether it works on this machine, and what it runs on or why it does not."""
-    kernels = ["oneDNN" if torch.backends.mkldnn.is_available() else "plain CPU kernels"]
-    if torch.cuda.is_available():
-        kernels.append("cuDNN" if torch.backends.cudnn.is_available() else "plain CUDA kernels")
-    return [
-        BackendStatus("reference", True, "equations under autograd, any device; the only one with second derivatives"),
-        BackendStatus("cpu", True, "hand-written backpropagation through time, any device"),
-        BackendStatus("triton", False, "not in this build of rnnlab"),
-        BackendStatus("torch", True, f"torch {torch.__version__} with {' and '.join(kernels)}"),
-    ]
+    """Say for each backend whether it works on this machine, and what it can do or why it does not work."""
+    report = []
+    for name in BACKENDS[1:]:
+        reason = ENGINES[name].why_unavailable()
+        report.append(BackendStatus(name, reason is None, reason or _describe(name)))
+    return report
+
+
+def _describe(name: str) -> str:
+    """Say what an engine is and can do: 'torch 2.13.0 with oneDNN; extras: weight_drop'."""
+    engine = ENGINES[name]
+    about = engine.about
+    if name == "torch":
+        kernels = ["oneDNN" if torch.backends.mkldnn.is_available() else "plain CPU kernels"]
+        if torch.cuda.is_available():
+            kernels.append("cuDNN" if torch.backends.cudnn.is_available() else "plain CUDA kernels")
+        about = f"torch {torch.__version__} with {' and '.join(kernels)}"
+    if name == "cpu":
+        engine_here = library()
+        about += ": PyTorch off the CPU, and on it "
+        about += (
+            f"in C++ ({engine_here.detail})"
+            if engine_here.functions
+            else f"too; the C++ engine is {engine_here.detail}"
+        )
+    extras = "all" if set(engine.extras) == set(_ALL_EXTRAS) else ", ".join(engine.extras) or "none"
+    parts = [about, f"extras: {extras}"]
+    if engine.dtypes is not None:
+        parts.append(", ".join(str(dtype).removeprefix("torch.") for dtype in engine.dtypes))
+    if engine.differentiates_twice:
+        parts.append("second derivatives")
+    return "; ".join(parts)

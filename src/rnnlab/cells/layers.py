@@ -1,6 +1,7 @@
 """RNN, LSTM and GRU: torch.nn's arguments, parameter names, outputs and state_dict, with what torch.nn lacks.
 
-Lacking there: lengths per row without sorting or packing, a choice of backend, and initialisations by name.
+Lacking there: lengths per row without sorting or packing, a choice of backend, initialisations by name, the gates at
+every step, and extras of the recurrence itself, each off by default.
 
 Shapes: T steps, B batch, I input_size, H hidden_size, G gates per cell (RNN 1, GRU 3, LSTM 4), L layers,
 D directions (2 if bidirectional).
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnlab.cells.extras import Zoneout
 from rnnlab.cells.reference import LSTMState
 from rnnlab.cells.stack import RecurrentStack
 
@@ -37,14 +39,26 @@ class RNN(RecurrentStack):
         backend: 'auto', 'reference', 'cpu' or 'torch'; see `rnnlab.cells.backends`.
         initialisation: 'default', 'identity', 'orthogonal' or 'uniform'; see `rnnlab.cells.initialisation`.
         init_range: half width of 'uniform'.
+        recurrent_dropout: probability of zeroing an entry of h_(t-1) in W_hh h_(t-1), and only there, 0..1; one mask a
+            row, layer and direction for a whole call in training (Gal & Ghahramani 2016).
+        weight_drop: probability of zeroing an entry of W_hh, 0..1; one mask a call in training (DropConnect of Merity,
+            Keskar & Socher 2018). Parameters keep their names.
+        zoneout: probability that a unit of h_t (of an LSTM's h_t and c_t, or a pair for the two) keeps its value, 0..1,
+            drawn at each step in training; in eval the mean p h_(t-1) + (1-p) h'_t (Krueger et al. 2017).
+        layer_norm: normalise W_ih x_t and W_hh h_(t-1), each over its G*H numbers, and an LSTM's c_t before the
+            output's tanh (Ba, Kiros & Hinton 2016; see `rnnlab.cells.reference`).
+        clip_state_grad: largest entry of the gradient that flows from a step into the state before it; None: unlimited.
+        recompute: keep less for the backward pass and compute the rest anew: less memory, same numbers.
 
     Raises:
-        ValueError: an argument out of range, an unknown name, or a backend that this build lacks.
+        ValueError: an argument out of range, an unknown name, or a backend that is not there or lacks an extra.
 
     Attributes:
         weight_ih_l0: (G*H, I) in layer 0 and (G*H, D*H) above it; `_reverse` is appended for the second direction.
         weight_hh_l0: (G*H, H).
         bias_ih_l0, bias_hh_l0: (G*H,).
+        norm_ih_l0, norm_hh_l0: with layer_norm, gains of the two products, (G*H,); the biases above are added to them.
+        norm_cell_l0, norm_cell_bias_l0: of an LSTM's cell state, (H,); the second only with bias.
 
     Example:
         >>> layer = RNN(8, 16, num_layers=2)
@@ -73,13 +87,23 @@ class RNN(RecurrentStack):
         backend: str = "auto",
         initialisation: str = "default",
         init_range: float | None = None,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
+        layer_norm: bool = False,
+        clip_state_grad: float | None = None,
+        recompute: bool = False,
     ) -> None:
         """Create and fill the parameters; see the class."""
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"nonlinearity: expected 'tanh' or 'relu', got {nonlinearity!r}")
         super().__init__(
             f"rnn_{nonlinearity}", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            device, dtype, backend=backend, initialisation=initialisation, init_range=init_range,
+            device, dtype, backend=backend,
+            initialisation={"initialisation": initialisation, "init_range": init_range},
+            recurrent_dropout=recurrent_dropout,
+            weight_drop=weight_drop, zoneout=zoneout, layer_norm=layer_norm, clip_state_grad=clip_state_grad,
+            recompute=recompute,
         )  # fmt: skip
         self.nonlinearity = nonlinearity
 
@@ -140,9 +164,10 @@ class LSTM(RecurrentStack):
         init_range: half width of 'uniform'.
         forget_gate_bias: what the forget gate's two biases add up to at the start; None: as initialised.
         longest_dependency: steps, for 'chrono'.
+        recurrent_dropout, weight_drop, zoneout, layer_norm, clip_state_grad, recompute: extras, see `RNN`.
 
     Raises:
-        ValueError: an argument out of range, an unknown name, or a backend that this build lacks.
+        ValueError: an argument out of range, an unknown name, or a backend that is not there or lacks an extra.
 
     Attributes and calls are as in `RNN`, with G = 4 and a state (h, c).
 
@@ -170,14 +195,26 @@ class LSTM(RecurrentStack):
         init_range: float | None = None,
         forget_gate_bias: float | None = None,
         longest_dependency: int | None = None,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        zoneout: Zoneout = 0.0,
+        layer_norm: bool = False,
+        clip_state_grad: float | None = None,
+        recompute: bool = False,
     ) -> None:
         """Create and fill the parameters; see the class."""
         if proj_size != 0:
             raise ValueError(f"proj_size must be 0, got {proj_size}; use torch.nn.LSTM for projections")
         super().__init__(
             "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
-            backend=backend, initialisation=initialisation, init_range=init_range, forget_gate_bias=forget_gate_bias,
-            longest_dependency=longest_dependency,
+            backend=backend,
+            initialisation={
+                "initialisation": initialisation, "init_range": init_range, "forget_gate_bias": forget_gate_bias,
+                "longest_dependency": longest_dependency,
+            },
+            recurrent_dropout=recurrent_dropout,
+            weight_drop=weight_drop, zoneout=zoneout, layer_norm=layer_norm, clip_state_grad=clip_state_grad,
+            recompute=recompute,
         )  # fmt: skip
 
     @overload
@@ -190,23 +227,7 @@ class LSTM(RecurrentStack):
     def forward(
         self, input: Tensor | PackedSequence, state: LSTMState | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, LSTMState]:
-        """Run the stack over a window.
-
-        Args:
-            input: (T, B, I), or (B, T, I) if batch_first, or (T, I) for one sequence, or a PackedSequence.
-            state: (h_0, c_0), each (L*D, B, H), or (L*D, H) for one sequence; None: zeros. A PackedSequence's state is
-                in the order its rows had before packing.
-            lengths: valid steps of each row, <int64>(B,), 0..T in any order; None: all T. What the input holds past
-                them, nan included, changes nothing. Values are checked on a CPU only: elsewhere that would wait.
-
-        Returns:
-            Outputs (T, B, D*H) in the input's layout, 0 past each row's length, and the state after each row's last
-            step, shaped like the one before; a row of length 0 keeps its own.
-
-        Raises:
-            ValueError: a shape, width, dtype or length that does not fit; the message has both numbers.
-            TypeError: lengths that are not int64, or a state that is not a pair of tensors.
-        """
+        """Run the stack over a window: as `RNN.forward`, with pairs (h_0, c_0) and (h_n, c_n) for states."""
         y, (h_n, c_n) = self._forward(input, state, lengths)
         return y, (h_n, c_n)
 
@@ -235,9 +256,10 @@ class GRU(RecurrentStack):
         initialisation: 'default', 'orthogonal', 'uniform' or 'chrono'; see `rnnlab.cells.initialisation`.
         init_range: half width of 'uniform'.
         longest_dependency: steps, for 'chrono'.
+        recurrent_dropout, weight_drop, zoneout, layer_norm, clip_state_grad, recompute: extras, see `RNN`.
 
     Raises:
-        ValueError: an argument out of range, an unknown name, or a backend that this build lacks.
+        ValueError: an argument out of range, an unknown name, or a backend that is not there or lacks an extra.
 
     Attributes and calls are as in `RNN`, with G = 3.
 
@@ -262,12 +284,23 @@ class GRU(RecurrentStack):
         initialisation: str = "default",
         init_range: float | None = None,
         longest_dependency: int | None = None,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
+        layer_norm: bool = False,
+        clip_state_grad: float | None = None,
+        recompute: bool = False,
     ) -> None:
         """Create and fill the parameters; see the class."""
         super().__init__(
             "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
-            backend=backend, initialisation=initialisation, init_range=init_range,
-            longest_dependency=longest_dependency,
+            backend=backend,
+            initialisation={
+                "initialisation": initialisation, "init_range": init_range, "longest_dependency": longest_dependency,
+            },
+            recurrent_dropout=recurrent_dropout,
+            weight_drop=weight_drop, zoneout=zoneout, layer_norm=layer_norm, clip_state_grad=clip_state_grad,
+            recompute=recompute,
         )  # fmt: skip
 
     @overload
@@ -280,22 +313,6 @@ class GRU(RecurrentStack):
     def forward(
         self, input: Tensor | PackedSequence, state: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Run the stack over a window.
-
-        Args:
-            input: (T, B, I), or (B, T, I) if batch_first, or (T, I) for one sequence, or a PackedSequence.
-            state: h_0, (L*D, B, H), or (L*D, H) for one sequence; None: zeros. A PackedSequence's state is
-                in the order its rows had before packing.
-            lengths: valid steps of each row, <int64>(B,), 0..T in any order; None: all T. What the input holds past
-                them, nan included, changes nothing. Values are checked on a CPU only: elsewhere that would wait.
-
-        Returns:
-            Outputs (T, B, D*H) in the input's layout, 0 past each row's length, and the state after each row's last
-            step, shaped like the one before; a row of length 0 keeps its own.
-
-        Raises:
-            ValueError: a shape, width, dtype or length that does not fit; the message has both numbers.
-            TypeError: lengths that are not int64, or a state that is not a tensor.
-        """
+        """Run the stack over a window: as `RNN.forward`."""
         y, (h_n,) = self._forward(input, state, lengths)
         return y, h_n

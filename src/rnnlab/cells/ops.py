@@ -1,7 +1,8 @@
-"""One custom op a recurrence and pass: a whole window in, outputs and final state out, gradients by hand-written BPTT.
+"""The recurrence as one custom op: a whole window in, outputs and final state out, gradients by hand-written BPTT.
 
-To torch each op is opaque, so `torch.compile(fullgraph=True)`, `opcheck` and `gradcheck` hold, and the loop behind it
-may be exchanged without anyone noticing. The ops cannot be differentiated twice; backend 'reference' can.
+To torch the op is opaque, so `torch.compile(fullgraph=True)`, `opcheck` and `gradcheck` hold, and what runs behind it
+may be exchanged without anyone noticing: the C++ engine of `cpu/` where it is built and the numbers stand in its
+memory, else the loops of `bptt/` in PyTorch. The op cannot be differentiated twice; backend 'reference' can.
 
 Shapes: T steps, B batch, I input_size, H hidden_size, G gates per cell.
 """
@@ -13,29 +14,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnlab.cells.bptt import gru, lstm, rnn
+from rnnlab.cells import bptt
 from rnnlab.cells.bptt.common import compute_dtype
+from rnnlab.cells.cpu import engine
+from rnnlab.cells.extras import NO_EXTRAS, Extras
 from rnnlab.cells.reference import States, Weights
 
-_WEIGHTS = "Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? lengths, bool reverse"
+_NUM_GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
+
+# What both passes are told beside the tensors they differentiate.
+_SETTINGS = (
+    "Tensor? lengths, Tensor? recurrent_mask, Tensor? zoneout_h, Tensor? zoneout_c, float zoneout_h_share,"
+    " float zoneout_c_share, float clip_state_grad, bool reverse"
+)
 
 
 def run_direction(
-    cell: str, x: Tensor, state: States, weights: Weights, lengths: Tensor | None, reverse: bool
+    cell: str,
+    x: Tensor,
+    state: States,
+    weights: Weights,
+    lengths: Tensor | None,
+    reverse: bool,
+    extras: Extras = NO_EXTRAS,
 ) -> tuple[Tensor, States]:
-    """Run one layer in one direction through the ops; arguments and results as in `reference.run_direction`.
+    """Run one layer in one direction through the op; arguments and results as in `reference.run_direction`.
 
     Padded steps of `x` must hold finite numbers, which the layers see to.
     """
+    h_0, c_0 = state if len(state) == 2 else (state[0], None)
     save = needs_grad(x, *state, *weights)
-    if cell == "lstm":
-        y, h_n, c_n, _, _ = torch.ops.rnnlab.lstm(x, *state, *weights, lengths, reverse, save)
-        return y, (h_n, c_n)
-    if cell == "gru":
-        y, h_n, _, _ = torch.ops.rnnlab.gru(x, *state, *weights, lengths, reverse, save)
-        return y, (h_n,)
-    y, h_n = torch.ops.rnnlab.rnn(x, *state, *weights, lengths, reverse, cell == "rnn_relu")
-    return y, (h_n,)
+    # Without a gradient there is nothing that torch must know, and its way to an op costs as much as a small step.
+    plain = not save and type(x) is Tensor and not torch.compiler.is_compiling()
+    y, h_n, c_n, _, _ = (_run if plain else torch.ops.rnnlab.recurrence)(
+        cell, x, h_0, c_0, *weights, lengths, extras.recurrent_mask, *_zoneout(extras), extras.clip_state_grad or 0.0,
+        reverse, save and not extras.recompute, save and extras.recompute,
+    )  # fmt: skip
+    return y, (h_n,) if c_0 is None else (h_n, c_n)
 
 
 def needs_grad(*tensors: Tensor | None) -> bool:
@@ -43,220 +58,127 @@ def needs_grad(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
-def _without_autocast(x: Tensor) -> torch.autocast:
-    """Keep autocast out of the loops: they mix two widths on purpose."""
-    return torch.autocast(x.device.type, enabled=False)
+def _zoneout(extras: Extras) -> tuple[Tensor | None, Tensor | None, float, float]:
+    """Split zoneout into masks and shares, for h and for c."""
+    h, c = (*(extras.zoneout or ()), None, None)[:2]
+    masks = (value if isinstance(value, Tensor) else None for value in (h, c))
+    shares = (0.0 if value is None or isinstance(value, Tensor) else float(value) for value in (h, c))
+    return (*masks, *shares)  # pyright: ignore[reportReturnType]
 
 
-def _like(x: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-    return x.new_empty(shape, dtype=dtype or x.dtype)
-
-
-def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if grad is None else grad
-
-
-# ---------------------------------------------------------------------------------------------------------- RNN
-
-
-@torch.library.custom_op(
-    "rnnlab::rnn", mutates_args=(), schema=f"(Tensor x, Tensor h_0, {_WEIGHTS}, bool relu) -> (Tensor, Tensor)"
-)
-def _rnn(x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    with _without_autocast(x):
-        return rnn.forward(x, *arguments)
-
-
-@torch.library.custom_op(
-    "rnnlab::rnn_backward",
-    mutates_args=(),
-    schema="(Tensor grad_y, Tensor? grad_h_n, Tensor x, Tensor h_0, Tensor weight_ih, Tensor weight_hh,"
-    " Tensor? lengths, Tensor y, bool reverse, bool relu, bool needs_grad_x)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
-def _rnn_backward(grad_y: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    with _without_autocast(grad_y):
-        return rnn.backward(grad_y, *arguments)
-
-
-@_rnn.register_fake
-def _(x: Tensor, h_0: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    return _like(x, *x.shape[:2], h_0.shape[1]), _like(x, *h_0.shape)
-
-
-@_rnn_backward.register_fake
-def _(
-    grad_y: Tensor, grad_h_n: Tensor | None, x: Tensor, h_0: Tensor, weight_ih: Tensor, weight_hh: Tensor, *rest: Any
+def _run(
+    cell: str,
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    *options: Any,
 ) -> tuple[Tensor, ...]:
-    *_, needs_grad_x = rest
-    grad_x = torch.empty_like(x, memory_format=torch.contiguous_format) if needs_grad_x else _like(x, 0)
-    like = [_like(x, *tensor.shape) for tensor in (h_0, weight_ih, weight_hh)]
-    return grad_x, *like, _like(x, weight_ih.shape[0])
+    """Return y, h_n and c_n, and what the backward pass needs: gates (T, B, G*H), and c, q or nothing (T, B, H).
+
+    c_n is empty but for an LSTM; the last two are empty unless `save`.
+    """
+    *settings, save, _ = options
+    with torch.autocast(x.device.type, enabled=False):  # the loops mix two widths on purpose
+        run = engine.forward if engine.runs(x) else bptt.forward
+        return run(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
 
 
-def _rnn_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, h_0, weight_ih, weight_hh, bias_ih, _, lengths, ctx.reverse, ctx.relu = inputs
-    ctx.has_bias = bias_ih is not None
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, h_0, weight_ih, weight_hh, lengths, output[0])
-
-
-def _rnn_grad(ctx: Any, grad_y: Tensor | None, grad_h_n: Tensor | None) -> tuple[Tensor | None, ...]:
-    x, h_0, weight_ih, weight_hh, lengths, y = ctx.saved_tensors
-    grad_x, grad_h_0, grad_weight_ih, grad_weight_hh, grad_bias = torch.ops.rnnlab.rnn_backward(
-        _or_zeros(grad_y, y), grad_h_n, x, h_0, weight_ih, weight_hh, lengths, y,
-        ctx.reverse, ctx.relu, ctx.needs_input_grad[0],
-    )  # fmt: skip
-    biases = _bias_gradients(ctx, grad_bias, grad_bias)
-    return grad_x if ctx.needs_input_grad[0] else None, grad_h_0, grad_weight_ih, grad_weight_hh, *biases, *[None] * 3
-
-
-# --------------------------------------------------------------------------------------------------------- LSTM
+_recurrence = torch.library.custom_op(
+    "rnnlab::recurrence",
+    _run,
+    mutates_args=(),
+    schema="(str cell, Tensor x, Tensor h_0, Tensor? c_0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
+    f" Tensor? bias_hh, {_SETTINGS}, bool save, bool recompute) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
 
 
 @torch.library.custom_op(
-    "rnnlab::lstm",
+    "rnnlab::recurrence_backward",
     mutates_args=(),
-    schema=f"(Tensor x, Tensor h_0, Tensor c_0, {_WEIGHTS}, bool save) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    schema="(str cell, Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h_0, Tensor? c_0,"
+    f" Tensor weight_ih, Tensor weight_hh, Tensor y, Tensor gates, Tensor saved, {_SETTINGS}, bool needs_grad_x)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
-def _lstm(x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    with _without_autocast(x):
-        return lstm.forward(x, *arguments)
+def _recurrence_backward(
+    cell: str, grad_y: Tensor, grad_h_n: Tensor | None, grad_c_n: Tensor | None, x: Tensor, *rest: Any
+) -> tuple[Tensor, ...]:
+    """Return gradients of x, h_0, c_0, weight_ih, weight_hh, bias_ih and bias_hh; those that nobody wants are empty."""
+    *arguments, needs_grad_x = rest
+    with torch.autocast(x.device.type, enabled=False):
+        run = engine.backward if engine.runs(x) else bptt.backward
+        return run(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
 
 
-@torch.library.custom_op(
-    "rnnlab::lstm_backward",
-    mutates_args=(),
-    schema="(Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h_0, Tensor c_0, Tensor weight_ih,"
-    " Tensor weight_hh, Tensor? lengths, Tensor y, Tensor gates, Tensor cells, bool reverse, bool needs_grad_x)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
-def _lstm_backward(grad_y: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    with _without_autocast(grad_y):
-        return lstm.backward(grad_y, *arguments)
-
-
-@_lstm.register_fake
-def _(x: Tensor, h_0: Tensor, c_0: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    *_, save = rest
-    shape = (*x.shape[:2], h_0.shape[1])
-    dtype = compute_dtype(x)
-    gates = _like(x, *shape[:2], 4 * shape[2], dtype=dtype) if save else _like(x, 0, dtype=dtype)
-    cells = _like(x, *shape, dtype=dtype) if save else _like(x, 0, dtype=dtype)
-    return _like(x, *shape), _like(x, *h_0.shape), _like(x, *c_0.shape), gates, cells
-
-
-@_lstm_backward.register_fake
+@_recurrence.register_fake
 def _(
+    cell: str, x: Tensor, h_0: Tensor, c_0: Tensor | None, weight_ih: Tensor, weight_hh: Tensor, *rest: Any
+) -> tuple[Tensor, ...]:
+    zoneout_h, zoneout_h_share, save = rest[4], rest[6], rest[-2]
+    gates, dtype = _NUM_GATES[cell], compute_dtype(x)
+    shape = (*x.shape[:2], h_0.shape[1])
+    empty = x.new_empty(0, dtype=dtype)
+    # A simple cell's outputs say all about its gate, unless zoneout stands between.
+    keeps_saved = save and (gates > 1 or zoneout_h is not None or zoneout_h_share > 0)
+    return (
+        x.new_empty(shape),
+        x.new_empty(h_0.shape),
+        x.new_empty(0 if c_0 is None else c_0.shape),
+        x.new_empty(*shape[:2], gates * shape[2], dtype=dtype) if save and gates > 1 else empty,
+        x.new_empty(shape, dtype=dtype) if keeps_saved else empty.clone(),
+    )
+
+
+@_recurrence_backward.register_fake
+def _(
+    cell: str,
     grad_y: Tensor,
     grad_h_n: Tensor | None,
     grad_c_n: Tensor | None,
     x: Tensor,
     h_0: Tensor,
-    c_0: Tensor,
+    c_0: Tensor | None,
     weight_ih: Tensor,
     weight_hh: Tensor,
     *rest: Any,
 ) -> tuple[Tensor, ...]:
-    *_, needs_grad_x = rest
-    grad_x = torch.empty_like(x, memory_format=torch.contiguous_format) if needs_grad_x else _like(x, 0)
-    like = [_like(x, *tensor.shape) for tensor in (h_0, c_0, weight_ih, weight_hh)]
-    return grad_x, *like, _like(x, weight_ih.shape[0])
+    shapes = [x.shape if rest[-1] else (0,), h_0.shape, (0,) if c_0 is None else c_0.shape]
+    shapes += [weight_ih.shape, weight_hh.shape, weight_ih.shape[:1], weight_ih.shape[:1]]
+    return tuple(x.new_empty(shape) for shape in shapes)
 
 
-def _lstm_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, h_0, c_0, weight_ih, weight_hh, bias_ih, _, lengths, ctx.reverse, _ = inputs
-    y, _, _, gates, cells = output
-    ctx.has_bias = bias_ih is not None
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, mask, zoneout_h, zoneout_c, *numbers = inputs
+    *ctx.numbers, _, ctx.recompute = numbers
+    ctx.cell, ctx.has_bias = cell, bias_ih is not None
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, h_0, c_0, weight_ih, weight_hh, lengths, y, gates, cells)
+    biases = (bias_ih, bias_hh) if ctx.recompute else (None, None)
+    kept = (None, None, None) if ctx.recompute else (output[0], *output[3:])
+    masks = (lengths, mask, zoneout_h, zoneout_c)
+    ctx.save_for_backward(x, h_0, c_0, weight_ih, weight_hh, *biases, *masks, *kept)
 
 
-def _lstm_grad(
-    ctx: Any, grad_y: Tensor | None, grad_h_n: Tensor | None, grad_c_n: Tensor | None, *saved: Any
+def _gradients(
+    ctx: Any, grad_y: Tensor | None, grad_h_n: Tensor | None, grad_c_n: Tensor | None, *_: Any
 ) -> tuple[Tensor | None, ...]:
-    x, h_0, c_0, weight_ih, weight_hh, lengths, y, gates, cells = ctx.saved_tensors
-    grad_x, grad_h_0, grad_c_0, grad_weight_ih, grad_weight_hh, grad_bias = torch.ops.rnnlab.lstm_backward(
-        _or_zeros(grad_y, y), grad_h_n, grad_c_n, x, h_0, c_0, weight_ih, weight_hh, lengths, y, gates, cells,
-        ctx.reverse, ctx.needs_input_grad[0],
+    x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *masks, y, gates, saved = ctx.saved_tensors
+    settings = (*masks, *ctx.numbers)
+    if ctx.recompute:
+        y, _, _, gates, saved = torch.ops.rnnlab.recurrence(
+            ctx.cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, True, False
+        )
+    grad_y = torch.zeros_like(y) if grad_y is None else grad_y
+    grad_x, grad_h_0, grad_c_0, *grads = torch.ops.rnnlab.recurrence_backward(
+        ctx.cell, grad_y, grad_h_n, None if c_0 is None else grad_c_n, x, h_0, c_0, weight_ih, weight_hh,
+        y, gates, saved, *settings, ctx.needs_input_grad[1],
     )  # fmt: skip
-    grad_x = grad_x if ctx.needs_input_grad[0] else None
-    biases = _bias_gradients(ctx, grad_bias, grad_bias)
-    return grad_x, grad_h_0, grad_c_0, grad_weight_ih, grad_weight_hh, *biases, *[None] * 3
-
-
-# ---------------------------------------------------------------------------------------------------------- GRU
-
-
-@torch.library.custom_op(
-    "rnnlab::gru",
-    mutates_args=(),
-    schema=f"(Tensor x, Tensor h_0, {_WEIGHTS}, bool save) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-def _gru(x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    with _without_autocast(x):
-        return gru.forward(x, *arguments)
-
-
-@torch.library.custom_op(
-    "rnnlab::gru_backward",
-    mutates_args=(),
-    schema="(Tensor grad_y, Tensor? grad_h_n, Tensor x, Tensor h_0, Tensor weight_ih, Tensor weight_hh,"
-    " Tensor? lengths, Tensor y, Tensor gates, Tensor q, bool reverse, bool needs_grad_x)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
-def _gru_backward(grad_y: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-    with _without_autocast(grad_y):
-        return gru.backward(grad_y, *arguments)
-
-
-@_gru.register_fake
-def _(x: Tensor, h_0: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    *_, save = rest
-    shape = (*x.shape[:2], h_0.shape[1])
-    dtype = compute_dtype(x)
-    gates = _like(x, *shape[:2], 3 * shape[2], dtype=dtype) if save else _like(x, 0, dtype=dtype)
-    q = _like(x, *shape, dtype=dtype) if save else _like(x, 0, dtype=dtype)
-    return _like(x, *shape), _like(x, *h_0.shape), gates, q
-
-
-@_gru_backward.register_fake
-def _(
-    grad_y: Tensor, grad_h_n: Tensor | None, x: Tensor, h_0: Tensor, weight_ih: Tensor, weight_hh: Tensor, *rest: Any
-) -> tuple[Tensor, ...]:
-    *_, needs_grad_x = rest
-    grad_x = torch.empty_like(x, memory_format=torch.contiguous_format) if needs_grad_x else _like(x, 0)
-    like = [_like(x, *tensor.shape) for tensor in (h_0, weight_ih, weight_hh)]
-    return grad_x, *like, _like(x, weight_ih.shape[0]), _like(x, weight_hh.shape[0])
-
-
-def _gru_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, h_0, weight_ih, weight_hh, bias_ih, _, lengths, ctx.reverse, _ = inputs
-    y, _, gates, q = output
-    ctx.has_bias = bias_ih is not None
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, h_0, weight_ih, weight_hh, lengths, y, gates, q)
-
-
-def _gru_grad(ctx: Any, grad_y: Tensor | None, grad_h_n: Tensor | None, *saved: Any) -> tuple[Tensor | None, ...]:
-    x, h_0, weight_ih, weight_hh, lengths, y, gates, q = ctx.saved_tensors
-    grad_x, grad_h_0, grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh = torch.ops.rnnlab.gru_backward(
-        _or_zeros(grad_y, y), grad_h_n, x, h_0, weight_ih, weight_hh, lengths, y, gates, q,
-        ctx.reverse, ctx.needs_input_grad[0],
-    )  # fmt: skip
-    grad_x = grad_x if ctx.needs_input_grad[0] else None
-    biases = _bias_gradients(ctx, grad_bias_ih, grad_bias_hh)
-    return grad_x, grad_h_0, grad_weight_ih, grad_weight_hh, *biases, *[None] * 3
-
-
-# ------------------------------------------------------------------------------------------------- registrations
-
-
-def _bias_gradients(ctx: Any, grad_bias_ih: Tensor, grad_bias_hh: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return a gradient for each bias there is; never one tensor twice, since .grad is changed in place later."""
     if not ctx.has_bias:
-        return None, None
-    return grad_bias_ih, grad_bias_hh.clone() if grad_bias_hh is grad_bias_ih else grad_bias_hh
+        grads[2:] = None, None
+    head = (grad_x if ctx.needs_input_grad[1] else None, grad_h_0, None if c_0 is None else grad_c_0)
+    return None, *head, *grads, *[None] * 10
 
 
 def _refuse_second_gradient(ctx: Any, *grads: Any) -> None:
@@ -269,8 +191,5 @@ def _keep_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...])
     pass
 
 
-torch.library.register_autograd("rnnlab::rnn", _rnn_grad, setup_context=_rnn_setup)
-torch.library.register_autograd("rnnlab::lstm", _lstm_grad, setup_context=_lstm_setup)
-torch.library.register_autograd("rnnlab::gru", _gru_grad, setup_context=_gru_setup)
-for _op in ("rnn_backward", "lstm_backward", "gru_backward"):
-    torch.library.register_autograd(f"rnnlab::{_op}", _refuse_second_gradient, setup_context=_keep_nothing)
+torch.library.register_autograd("rnnlab::recurrence", _gradients, setup_context=_setup)
+torch.library.register_autograd("rnnlab::recurrence_backward", _refuse_second_gradient, setup_context=_keep_nothing)

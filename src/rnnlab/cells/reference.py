@@ -2,16 +2,31 @@
 
 Shapes: T steps, B batch, I input_size, H hidden_size, G gates per cell (RNN 1, GRU 3, LSTM 4).
 Autograd differentiates these functions as often as it is asked to, so second derivatives go through here.
+
+Extras change the equations so, each on its own (see `rnnlab.cells.extras` for the tensors):
+
+    recurrent dropout   W_hh (s * h) for W_hh h, with one mask s for the whole sequence; nothing else sees s
+    layer norm          LN(W_ih x) + b_ih for W_ih x + b_ih and LN(W_hh h) + b_hh for W_hh h + b_hh, each over all its
+                        G*H numbers, with a gain; an LSTM's h' = o * tanh(LN(c')), with gain and bias
+    zoneout             h' and c' are what they were before the step where a mask says so; without a mask the mean
+    state clipping      the gradient that flows from a step into the state before it is clamped, entry by entry
+
+Sources: Gal & Ghahramani 2016; Ba, Kiros & Hinton 2016, section 3.1 and supplement (their GRU normalises its blocks
+r, z and n apart); Krueger et al. 2017; Graves 2013, section 2.1 (he clamps what reaches the gates).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import layer_norm, linear
+from torch.utils.checkpoint import checkpoint
+
+from rnnlab.cells.extras import NO_EXTRAS, Extras, clip_gradient
 
 LSTMState = tuple[Tensor, Tensor]
 """Hidden state h and cell state c."""
@@ -41,7 +56,7 @@ class Weights(NamedTuple):
         return Weights(self.weight_ih.to(dtype), self.weight_hh.to(dtype), *biases)
 
 
-def rnn_step(x: Tensor, h: Tensor, weights: Weights, nonlinearity: str = "tanh") -> Tensor:
+def rnn_step(x: Tensor, h: Tensor, weights: Weights, nonlinearity: str = "tanh", extras: Extras = NO_EXTRAS) -> Tensor:
     """Advance a simple recurrent network by one step.
 
         h' = tanh(W_ih x + b_ih + W_hh h + b_hh)    or relu in place of tanh
@@ -51,6 +66,7 @@ def rnn_step(x: Tensor, h: Tensor, weights: Weights, nonlinearity: str = "tanh")
         h: hidden state before it, (B, H).
         weights: weight_ih (H, I), weight_hh (H, H), bias_ih and bias_hh (H,).
         nonlinearity: 'tanh' or 'relu'.
+        extras: its mask and layer norm apply.
 
     Returns:
         The hidden state after it, (B, H); also the step's output.
@@ -61,7 +77,7 @@ def rnn_step(x: Tensor, h: Tensor, weights: Weights, nonlinearity: str = "tanh")
     Source: Elman 1990; relu as in Le, Jaitly & Hinton 2015.
     """
     _check_step(x, h, weights, num_gates=1)
-    a = linear(x, weights.weight_ih, weights.bias_ih) + linear(h, weights.weight_hh, weights.bias_hh)
+    a = _from_input(x, weights, extras) + _from_state(h, weights, extras)
     match nonlinearity:
         case "tanh":
             return torch.tanh(a)
@@ -70,7 +86,7 @@ def rnn_step(x: Tensor, h: Tensor, weights: Weights, nonlinearity: str = "tanh")
     raise ValueError(f"nonlinearity: expected 'tanh' or 'relu', got {nonlinearity!r}")
 
 
-def lstm_step(x: Tensor, state: LSTMState, weights: Weights) -> LSTMState:
+def lstm_step(x: Tensor, state: LSTMState, weights: Weights, extras: Extras = NO_EXTRAS) -> LSTMState:
     """Advance an LSTM by one step.
 
         i, f, o = sigmoid(W_ih x + b_ih + W_hh h + b_hh)    three of the four blocks
@@ -84,6 +100,7 @@ def lstm_step(x: Tensor, state: LSTMState, weights: Weights) -> LSTMState:
         x: input of this step, (B, I).
         state: hidden and cell state before it, each (B, H).
         weights: weight_ih (4H, I), weight_hh (4H, H), bias_ih and bias_hh (4H,).
+        extras: its mask and layer norm apply.
 
     Returns:
         The state after it, each (B, H). h is also the step's output.
@@ -95,14 +112,22 @@ def lstm_step(x: Tensor, state: LSTMState, weights: Weights) -> LSTMState:
     """
     h, c = state
     _check_step(x, h, weights, num_gates=4)
-    a = linear(x, weights.weight_ih, weights.bias_ih) + linear(h, weights.weight_hh, weights.bias_hh)
-    a_i, a_f, a_g, a_o = a.chunk(4, dim=1)
-    i, f, g, o = torch.sigmoid(a_i), torch.sigmoid(a_f), torch.tanh(a_g), torch.sigmoid(a_o)
+    i, f, g, o = lstm_gates(x, h, weights, extras)
     c = f * c + i * g
-    return o * torch.tanh(c), c
+    norm = extras.norm
+    shown = c if norm is None or norm.cell is None else layer_norm(c, c.shape[-1:], norm.cell, norm.cell_bias)
+    return o * torch.tanh(shown), c
 
 
-def gru_step(x: Tensor, h: Tensor, weights: Weights) -> Tensor:
+def lstm_gates(
+    x: Tensor, h: Tensor, weights: Weights, extras: Extras = NO_EXTRAS
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return i, f, g and o of `lstm_step`, each (..., H), from (..., I) and (..., H)."""
+    a_i, a_f, a_g, a_o = (_from_input(x, weights, extras) + _from_state(h, weights, extras)).chunk(4, dim=-1)
+    return torch.sigmoid(a_i), torch.sigmoid(a_f), torch.tanh(a_g), torch.sigmoid(a_o)
+
+
+def gru_step(x: Tensor, h: Tensor, weights: Weights, extras: Extras = NO_EXTRAS) -> Tensor:
     """Advance a GRU by one step.
 
         r  = sigmoid(W_ir x + b_ir + W_hr h + b_hr)
@@ -117,6 +142,7 @@ def gru_step(x: Tensor, h: Tensor, weights: Weights) -> Tensor:
         x: input of this step, (B, I).
         h: hidden state before it, (B, H).
         weights: weight_ih (3H, I), weight_hh (3H, H), bias_ih and bias_hh (3H,).
+        extras: its mask and layer norm apply.
 
     Returns:
         The hidden state after it, (B, H); also the step's output.
@@ -127,49 +153,27 @@ def gru_step(x: Tensor, h: Tensor, weights: Weights) -> Tensor:
     Source: Cho et al. 2014, differs in where the reset gate acts.
     """
     _check_step(x, h, weights, num_gates=3)
-    from_input = linear(x, weights.weight_ih, weights.bias_ih).chunk(3, dim=1)
-    from_state = linear(h, weights.weight_hh, weights.bias_hh).chunk(3, dim=1)
-    r = torch.sigmoid(from_input[0] + from_state[0])
-    z = torch.sigmoid(from_input[1] + from_state[1])
-    n = torch.tanh(from_input[2] + r * from_state[2])
+    _, z, n = gru_gates(x, h, weights, extras)
     return (1 - z) * n + z * h
 
 
-def rnn_sequence(
-    x: Tensor,
-    h_0: Tensor,
-    weights: Weights,
-    lengths: Tensor | None = None,
-    reverse: bool = False,
-    nonlinearity: str = "tanh",
-) -> tuple[Tensor, Tensor]:
-    """Run `rnn_step` over a sequence: (T, B, I), (B, H) -> outputs (T, B, H) and h_n (B, H).
-
-    `lengths` <int64>(B,) holds each row's number of valid steps, 0..T; None: all T. Outputs past it are 0 and the
-    state stays what it was. `reverse` starts at each row's last valid step and ends at step 0.
-    """
-    y, (h_n,) = _sequence(lambda x_t, s: (rnn_step(x_t, s[0], weights, nonlinearity),), x, (h_0,), lengths, reverse)
-    return y, h_n
-
-
-def lstm_sequence(
-    x: Tensor, state: LSTMState, weights: Weights, lengths: Tensor | None = None, reverse: bool = False
-) -> tuple[Tensor, LSTMState]:
-    """Run `lstm_step` over a sequence; arguments and results as in `rnn_sequence`, with state (h, c)."""
-    y, (h_n, c_n) = _sequence(lambda x_t, s: lstm_step(x_t, (s[0], s[1]), weights), x, state, lengths, reverse)
-    return y, (h_n, c_n)
-
-
-def gru_sequence(
-    x: Tensor, h_0: Tensor, weights: Weights, lengths: Tensor | None = None, reverse: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Run `gru_step` over a sequence; arguments and results as in `rnn_sequence`."""
-    y, (h_n,) = _sequence(lambda x_t, s: (gru_step(x_t, s[0], weights),), x, (h_0,), lengths, reverse)
-    return y, h_n
+def gru_gates(x: Tensor, h: Tensor, weights: Weights, extras: Extras = NO_EXTRAS) -> tuple[Tensor, Tensor, Tensor]:
+    """Return r, z and n of `gru_step`, each (..., H), from (..., I) and (..., H)."""
+    from_input = _from_input(x, weights, extras).chunk(3, dim=-1)
+    from_state = _from_state(h, weights, extras).chunk(3, dim=-1)
+    r = torch.sigmoid(from_input[0] + from_state[0])
+    z = torch.sigmoid(from_input[1] + from_state[1])
+    return r, z, torch.tanh(from_input[2] + r * from_state[2])
 
 
 def run_direction(
-    cell: str, x: Tensor, state: States, weights: Weights, lengths: Tensor | None, reverse: bool
+    cell: str,
+    x: Tensor,
+    state: States,
+    weights: Weights,
+    lengths: Tensor | None,
+    reverse: bool,
+    extras: Extras | None = None,
 ) -> tuple[Tensor, States]:
     """Run one layer in one direction through the equations; the signature that every backend shares.
 
@@ -180,39 +184,91 @@ def run_direction(
         weights: parameters of this layer and direction.
         lengths: valid steps of each row, <int64>(B,), 0..T; None: all T.
         reverse: from each row's last valid step to step 0.
+        extras: what to do beyond torch.nn's recurrence; None: nothing. An engine is called with None only, unless
+            `rnnlab.cells.backends.ENGINES` says that it can do more.
 
     Returns:
         Outputs (T, B, H), zero past each row's length, and the final state, each (B, H).
     """
-    match cell:
-        case "rnn_tanh" | "rnn_relu":
-            y, h_n = rnn_sequence(x, state[0], weights, lengths, reverse, nonlinearity=cell.removeprefix("rnn_"))
-            return y, (h_n,)
-        case "lstm":
-            return lstm_sequence(x, (state[0], state[1]), weights, lengths, reverse)
-        case "gru":
-            y, h_n = gru_sequence(x, state[0], weights, lengths, reverse)
-            return y, (h_n,)
-    raise ValueError(f"cell: expected one of rnn_tanh, rnn_relu, lstm, gru, got {cell!r}")
+    extras = extras or NO_EXTRAS
+
+    def step(x_t: Tensor, before: States) -> States:
+        match cell:
+            case "rnn_tanh" | "rnn_relu":
+                return (rnn_step(x_t, before[0], weights, cell.removeprefix("rnn_"), extras),)
+            case "lstm":
+                return lstm_step(x_t, (before[0], before[1]), weights, extras)
+            case "gru":
+                return (gru_step(x_t, before[0], weights, extras),)
+        raise ValueError(f"cell: expected one of rnn_tanh, rnn_relu, lstm, gru, got {cell!r}")
+
+    order = list(range(x.shape[0]))[:: -1 if reverse else 1]
+    if not (extras.recompute and torch.is_grad_enabled()):
+        outputs, state = _loop(step, x, state, lengths, order, extras)
+    else:
+        outputs, length = [], math.isqrt(len(order))
+        for first in range(0, len(order), length):
+            piece = order[first : first + length]
+            # No mask is drawn in there, so that no random state needs to be put back.
+            some, state = checkpoint(  # pyright: ignore[reportGeneralTypeIssues]
+                _loop, step, x, state, lengths, piece, extras, use_reentrant=False, preserve_rng_state=False
+            )
+            outputs += some
+    return torch.stack(outputs[::-1] if reverse else outputs), state
 
 
-def _sequence(
-    step: Callable[[Tensor, States], States], x: Tensor, state: States, lengths: Tensor | None, reverse: bool
-) -> tuple[Tensor, States]:
-    """Loop over time; `where` and never a product with a mask, since 0 * nan is nan."""
-    outputs: dict[int, Tensor] = {}
-    num_steps = x.shape[0]
-    for t in reversed(range(num_steps)) if reverse else range(num_steps):
+Step = Callable[[Tensor, States], States]
+
+
+def _loop(
+    step: Step, x: Tensor, state: States, lengths: Tensor | None, order: list[int], extras: Extras
+) -> tuple[list[Tensor], States]:
+    """Run the steps named in `order`; `where` and never a product with a mask, since 0 * nan is nan."""
+    outputs = []
+    for t in order:
         if lengths is None:
-            state = step(x[t], state)
-            outputs[t] = state[0]
+            state = _advance(step, x[t], state, t, extras)
+            outputs.append(state[0])
         else:
             alive = (t < lengths).unsqueeze(1)
             # The input is cleared too: a nan there would come back through the gradient of the unused branch.
-            after = step(torch.where(alive, x[t], 0), state)
+            after = _advance(step, torch.where(alive, x[t], 0), state, t, extras)
             state = tuple(torch.where(alive, new, old) for new, old in zip(after, state, strict=True))
-            outputs[t] = torch.where(alive, state[0], 0)
-    return torch.stack([outputs[t] for t in range(num_steps)]), state
+            outputs.append(torch.where(alive, state[0], 0))
+    return outputs, state
+
+
+def _advance(step: Step, x_t: Tensor, state: States, t: int, extras: Extras) -> States:
+    """Take one step with what the extras do around it."""
+    if extras.clip_state_grad is not None:
+        # On the way into the step: a state that crosses padding, and an output's own gradient, stay unclipped.
+        state = tuple(clip_gradient(s, extras.clip_state_grad) for s in state)
+    after = step(x_t, state)
+    if extras.zoneout is None:
+        return after
+    return tuple(_zone_out(*s, t) for s in zip(state, after, extras.zoneout, strict=True))
+
+
+def _zone_out(before: Tensor, after: Tensor, keep: Tensor | float | None, t: int) -> Tensor:
+    if keep is None:
+        return after
+    return torch.where(keep[t], before, after) if isinstance(keep, Tensor) else torch.lerp(after, before, keep)
+
+
+def _from_input(x: Tensor, weights: Weights, extras: Extras) -> Tensor:
+    """Return W_ih x + b_ih, (..., G*H), normalised if asked."""
+    if extras.norm is None:
+        return linear(x, weights.weight_ih, weights.bias_ih)
+    return layer_norm(linear(x, weights.weight_ih), weights.weight_ih.shape[:1], extras.norm.ih, weights.bias_ih)
+
+
+def _from_state(h: Tensor, weights: Weights, extras: Extras) -> Tensor:
+    """Return W_hh h + b_hh, (..., G*H), with dropped-out h and normalised if asked."""
+    if extras.recurrent_mask is not None:
+        h = h * extras.recurrent_mask
+    if extras.norm is None:
+        return linear(h, weights.weight_hh, weights.bias_hh)
+    return layer_norm(linear(h, weights.weight_hh), weights.weight_hh.shape[:1], extras.norm.hh, weights.bias_hh)
 
 
 def _check_step(x: Tensor, h: Tensor, weights: Weights, num_gates: int) -> None:

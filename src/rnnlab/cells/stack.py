@@ -1,133 +1,103 @@
-"""What RNN, LSTM and GRU share: parameters, the checks of a call, and the walk through layers and directions.
+"""What RNN, LSTM and GRU share when they are called: the checks, the masks, the walk through layers and directions.
 
-Shapes: T steps, B batch, I input_size, H hidden_size, G gates per cell (RNN 1, GRU 3, LSTM 4), L layers,
-D directions (2 if bidirectional).
+Shapes: T steps, B batch, I input_size, H hidden_size, L layers, D directions (2 if bidirectional).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnlab.cells import torch_backend
-from rnnlab.cells.arguments import check_input, check_lengths, check_sizes, check_state
-from rnnlab.cells.backends import BackendChoice, check_backend, choose_backend, direction_runner
-from rnnlab.cells.initialisation import check_settings, initialise_
+from rnnlab.cells import torch_backend, triton
+from rnnlab.cells.arguments import check_input, check_lengths, check_state
+from rnnlab.cells.auto import Asked, BackendChoice, choose_backend
+from rnnlab.cells.backends import direction_runner
+from rnnlab.cells.extras import Extras
+from rnnlab.cells.gates import gate_values
 from rnnlab.cells.ops import needs_grad
+from rnnlab.cells.parameters import RecurrentParameters
 from rnnlab.cells.reference import States, Weights
 
 
-class RecurrentStack(nn.Module):
-    """Layers of one recurrence on top of each other, in one or two directions; build RNN, LSTM or GRU instead.
+class _Call(NamedTuple):
+    """What one call computes with, checked and cast; lists have an entry for each layer and direction.
 
-    Subclasses say which recurrence, and may override `layer_weights` to change the weights a call sees.
+    Attributes:
+        backend: name of the engine.
+        x: (T, B, I), finite at padding.
+        state: each (L*D, B, H).
+        weights: with dropped-out entries, if they are.
+        lengths: <int64>(B,) on x's device, or None.
+        extras: None if there is nothing to do beyond torch.nn's recurrence.
+        training: whether dropout between layers acts.
+        width: context that keeps autocast off where everything has its width already.
     """
 
-    num_gates: ClassVar[int]
-    state_names: ClassVar[tuple[str, ...]] = ("h_0",)
+    backend: str
+    x: Tensor
+    state: States
+    weights: list[Weights]
+    lengths: Tensor | None
+    extras: list[Extras] | None
+    training: bool
+    width: AbstractContextManager[Any]
 
-    def __init__(
-        self,
-        cell: str,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-        *,
-        backend: str,
-        **initialisation: Any,
-    ) -> None:
-        """Create the parameters in torch.nn's order and fill them; see the subclasses for the arguments."""
-        check_sizes(input_size, hidden_size, num_layers, dropout)
-        check_settings(**initialisation)
-        super().__init__()
-        self.cell = cell
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bias = bool(bias)
-        self.batch_first = bool(batch_first)
-        self.dropout = float(dropout)
-        self.bidirectional = bool(bidirectional)
-        self.backend = check_backend(backend)
-        self.initialisation = initialisation
-        rows = self.num_gates * hidden_size
-        for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * self.num_directions
-            shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
-            if bias:
-                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-            for direction in range(self.num_directions):
-                for kind, shape in shapes.items():
-                    parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                    self.register_parameter(_parameter_name(kind, layer, direction), parameter)
-        self.flatten_parameters()
-        self.reset_parameters()
 
-    @property
-    def num_directions(self) -> int:
-        """1, or 2 if bidirectional."""
-        return 2 if self.bidirectional else 1
+class RecurrentStack(RecurrentParameters):
+    """Layers of one recurrence on top of each other, in one or two directions; build RNN, LSTM or GRU instead."""
 
-    def reset_parameters(self) -> None:
-        """Fill all parameters anew by the layer's initialisation."""
-        with torch.no_grad():
-            initialise_(self, **self.initialisation)
-
-    def layer_weights(self, layer: int, direction: int) -> Weights:
-        """Return what one layer and direction multiplies with; direction 1 is the reverse one."""
-        kinds = Weights._fields if self.bias else Weights._fields[:2]
-        return Weights(*(getattr(self, _parameter_name(kind, layer, direction)) for kind in kinds))
-
-    def backend_in_use(self) -> BackendChoice:
+    def backend_in_use(self, *, has_lengths: bool = False) -> BackendChoice:
         """Return the backend that a call would run here and now, and why; for the log.
 
-        Here and now: on the parameters' device and dtype, with or without autocast and gradients.
+        Here and now: on the parameters' device and dtype, in this mode, with or without autocast and gradients.
+
+        Args:
+            has_lengths: whether the call's rows are of different lengths.
         """
-        weights = self._all_weights()
-        first = weights[0].weight_ih
-        grad = needs_grad(*(w for layer in weights for w in layer))
-        return choose_backend(
-            self.backend, self.cell, first.device, _autocast_dtype(first) or first.dtype, needs_grad=grad
-        )
+        first, grad = self._first_weight(), needs_grad(*self.parameters())
+        active = self.extras.active(training=self.training, needs_grad=grad)
+        compiling, dtype = torch.compiler.is_compiling(), _autocast_dtype(first) or first.dtype
+        asked = Asked(self.cell, first.device, dtype, grad, compiling, active, has_lengths)
+        return choose_backend(self.backend, asked)
 
-    def flatten_parameters(self) -> None:
-        """Lay the parameters out in one block for cuDNN; without effect off CUDA. Called after every move."""
-        torch_backend.flatten_weights(
-            self.cell,
-            self._all_weights(),
-            input_size=self.input_size,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-        )
+    def gates(self, input: Tensor, state: Any = None, lengths: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
+        """Read what the gates do in a window, without dropout of any kind and with the mean of zoneout, as in eval.
 
-    def extra_repr(self) -> str:
-        """List the arguments that differ from their defaults."""
-        parts = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        parts += [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
-        parts += [f"backend={self.backend}"]
-        parts += [f"{name}={value}" for name, value in self.initialisation.items() if value not in (None, "default")]
-        return ", ".join(parts)
+        Args:
+            input: (T, B, I), or (B, T, I) if batch_first, or (T, I) for one sequence.
+            state: as in `forward`.
+            lengths: as in `forward`.
 
-    def _all_weights(self) -> list[Weights]:
-        return [self.layer_weights(k, d) for k in range(self.num_layers) for d in range(self.num_directions)]
+        Returns:
+            "layer_0", or "layer_0_reverse" for the second direction, and so on, to the gates by name: input, forget,
+            cell and output of an LSTM, reset, update and new of a GRU, hidden (the output itself) of an RNN; each
+            (T, B, H) in the input's layout, 0 past each row's length.
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
-        self.flatten_parameters()
-        return self
+        Raises:
+            ValueError: as `forward`.
+            TypeError: as `forward`, or the input is packed.
+        """
+        if isinstance(input, PackedSequence):
+            raise TypeError("gates are read from a padded input with lengths, got a PackedSequence; pad it first")
+        call = self._prepare(*self._arrange(input, state, lengths), lengths, training=False)
+        seen: list[tuple[Tensor, States, Tensor]] = []
+        found: dict[str, dict[str, Tensor]] = {}
+        with call.width:
+            self._run_layers(call, seen)
+            for row, (x, before, y) in enumerate(seen):
+                layer, direction = divmod(row, self.num_directions)
+                extras = None if call.extras is None else call.extras[row]
+                values = gate_values(
+                    self.cell, x, before[0], y, call.weights[row], call.lengths, direction == 1, extras
+                )
+                name = f"layer_{layer}{'_reverse' if direction == 1 else ''}"
+                found[name] = {gate: self._like_input(value, input) for gate, value in values.items()}
+        return found
 
     def _forward(
         self, input: Tensor | PackedSequence, state: Any, lengths: Tensor | None
@@ -136,23 +106,34 @@ class RecurrentStack(nn.Module):
             if lengths is not None:
                 raise ValueError("lengths: a PackedSequence brings its own, give None")
             return self._forward_packed(input, state)
-        weight = self.layer_weights(0, 0).weight_ih
-        dtype = _autocast_dtype(weight)
-        check_input(input, self.input_size, weight, autocast=dtype is not None)
+        x, states = self._arrange(input, state, lengths)
+        y, states = self._run(x, states, lengths)
+        if input.dim() == 2:
+            states = tuple(s.squeeze(1) for s in states)
+        return self._like_input(y, input), states
+
+    def _arrange(self, input: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, States]:
+        """Check a call's arguments and return input and state as (T, B, I) and (L*D, B, H)."""
+        weight = self._first_weight()
+        check_input(input, self.input_size, weight, autocast=_autocast_dtype(weight) is not None)
         if input.dim() == 2:
             if lengths is not None:
                 raise ValueError("lengths: an unbatched input is one whole sequence, cut it instead")
-            y, state = self._run(input.unsqueeze(1), self._initial_state(input, state, None), None)
-            return y.squeeze(1), tuple(s.squeeze(1) for s in state)
+            return input.unsqueeze(1), self._initial_state(input, state, None)
         x = input.transpose(0, 1) if self.batch_first else input
         if lengths is not None:
             check_lengths(lengths, *x.shape[:2])
-        y, state = self._run(x, self._initial_state(input, state, x.shape[1]), lengths)
-        return y.transpose(0, 1) if self.batch_first else y, state
+        return x, self._initial_state(input, state, x.shape[1])
+
+    def _like_input(self, y: Tensor, input: Tensor) -> Tensor:
+        """Bring (T, B, ...) into the layout of the input."""
+        if input.dim() == 2:
+            return y.squeeze(1)
+        return y.transpose(0, 1) if self.batch_first else y
 
     def _forward_packed(self, input: PackedSequence, state: Any) -> tuple[PackedSequence, States]:
         """Run padded and pack again in the same order; states are in the order before packing, as in torch.nn."""
-        weight = self.layer_weights(0, 0).weight_ih
+        weight = self._first_weight()
         check_input(input.data, self.input_size, weight, autocast=_autocast_dtype(weight) is not None)
         x, lengths = pad_packed_sequence(input)
         y, state = self._run(x, self._initial_state(x, state, x.shape[1]), lengths)
@@ -171,6 +152,12 @@ class RecurrentStack(nn.Module):
 
     def _run(self, x: Tensor, state: States, lengths: Tensor | None) -> tuple[Tensor, States]:
         """Run all layers over (T, B, I) in the width that autocast asks for."""
+        call = self._prepare(x, state, lengths, training=self.training)
+        with call.width:
+            return self._run_layers(call)
+
+    def _prepare(self, x: Tensor, state: States, lengths: Tensor | None, *, training: bool) -> _Call:
+        """Choose the engine, draw the masks and cast everything."""
         if x.shape[0] == 0:
             raise ValueError("input must have at least one step, got 0")
         lengths = _unless_all_full(lengths, x)
@@ -178,30 +165,39 @@ class RecurrentStack(nn.Module):
             steps = torch.arange(x.shape[0], device=x.device).view(-1, 1, 1)
             # Nan or inf in the padding would survive the product with a gradient of 0.
             x = x.masked_fill(steps >= lengths.view(1, -1, 1), 0)
-        weights = self._all_weights()
-        dtype = _autocast_dtype(x)
-        choice = choose_backend(
-            self.backend,
-            self.cell,
-            x.device,
-            dtype or x.dtype,
-            needs_grad=needs_grad(x, *state, *(w for layer in weights for w in layer)),
-            compiling=torch.compiler.is_compiling(),
-        )
-        if dtype is None:
-            return self._run_layers(choice.name, x, state, weights, lengths)
-        x, state = x.to(dtype), tuple(s.to(dtype) for s in state)
-        if choice.name == "torch" and x.is_cuda:
-            # Autocast itself casts cuDNN's block of weights, which weights cast one by one would not be.
-            return self._run_layers(choice.name, x, state, weights, lengths)
-        with torch.autocast(x.device.type, enabled=False):
-            return self._run_layers(choice.name, x, state, [w.to(dtype) for w in weights], lengths)
+        weights, norms = self._all_weights(), self._all_norms()
+        # Asked in this order: a call without gradients, token by token, need not look at every tensor.
+        grad = torch.is_grad_enabled() and needs_grad(x, *state, *(w for r in (*weights, *norms) for w in r or ()))
+        settings = self.extras
+        active = settings.active(training=training, needs_grad=grad)
+        dtype, width = _autocast_dtype(x), nullcontext()
+        asked = Asked(
+            self.cell, x.device, dtype or x.dtype, grad, torch.compiler.is_compiling(), active,
+            lengths is not None, (x.shape[0], x.shape[1]),
+        )  # fmt: skip
+        backend = choose_backend(self.backend, asked).name
+        if "weight_drop" in active:
+            weights = [w._replace(weight_hh=dropout(w.weight_hh, self.weight_drop)) for w in weights]
+        if dtype is not None:
+            x, state = x.to(dtype), tuple(s.to(dtype) for s in state)
+            # On CUDA autocast itself casts cuDNN's block of weights, which weights cast one by one would not be.
+            if not (backend == "torch" and x.is_cuda):
+                weights = [w.to(dtype) for w in weights]
+                norms = [norm and norm.to(dtype) for norm in norms]
+                width = torch.autocast(x.device.type, enabled=False)
+        extras = None
+        if set(active) - {"weight_drop"}:
+            extras = [settings.draw(x, self.hidden_size, len(state), norm, training=training) for norm in norms]
+        return _Call(backend, x, state, weights, lengths, extras, training, width)
 
     def _run_layers(
-        self, backend: str, x: Tensor, state: States, weights: list[Weights], lengths: Tensor | None
+        self, call: _Call, seen: list[tuple[Tensor, States, Tensor]] | None = None
     ) -> tuple[Tensor, States]:
+        """Run all layers; `seen`, if given, gets the input, initial state and output of each layer and direction."""
+        backend, x, state, weights, lengths, extras, training, _ = call
         one_lstm_step = self.cell == "lstm" and x.shape[0] == 1
-        if backend == "torch" and (x.is_cuda or (lengths is None and not one_lstm_step)):
+        in_one_call = x.is_cuda or (lengths is None and not one_lstm_step)
+        if backend == "torch" and seen is None and in_one_call:
             return torch_backend.run_stack(
                 self.cell,
                 x,
@@ -210,27 +206,32 @@ class RecurrentStack(nn.Module):
                 lengths,
                 num_layers=self.num_layers,
                 dropout=self.dropout,
-                training=self.training,
+                training=training,
                 bidirectional=self.bidirectional,
             )
         run = direction_runner(backend)
         final: list[States] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
-                x = dropout(x, self.dropout, self.training)
+                x = dropout(x, self.dropout, training)
+            if backend == "triton" and self.bidirectional:  # both directions in one launch
+                rows = (2 * layer, 2 * layer + 1)
+                before = tuple((*(s[row] for s in state),) for row in rows)
+                x, after = triton.run_layer(self.cell, x, before, (weights[rows[0]], weights[rows[1]]), lengths)  # pyright: ignore
+                final += after
+                continue
             outputs: list[Tensor] = []
             for direction in range(self.num_directions):
                 row = layer * self.num_directions + direction
                 before = tuple(s[row] for s in state)
-                y, after = run(self.cell, x, before, weights[row], lengths, direction == 1)
+                more = () if extras is None else (extras[row],)
+                y, after = run(self.cell, x, before, weights[row], lengths, direction == 1, *more)
                 outputs.append(y)
                 final.append(after)
+                if seen is not None:
+                    seen.append((x, before, y))
             x = torch.cat(outputs, dim=2) if self.bidirectional else outputs[0]
         return x, tuple(torch.stack(s) for s in zip(*final, strict=True))
-
-
-def _parameter_name(kind: str, layer: int, direction: int) -> str:
-    return f"{kind}_l{layer}{'_reverse' if direction == 1 else ''}"
 
 
 def _autocast_dtype(tensor: Tensor) -> torch.dtype | None:

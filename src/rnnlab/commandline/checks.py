@@ -53,12 +53,8 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
     yield from _cell_contradictions(config.model)
     yield from _task_contradictions(config.model, config.trainer, task)
     yield from _trainer_contradictions(config.trainer)
-    if (
-        isinstance(config.scheduler, CosineConfig)
-        and config.trainer.max_epochs is None
-        and config.trainer.max_steps is None
-    ):
-        yield "scheduler=cosine needs to know the end; set trainer.max_epochs or trainer.max_steps"
+    if isinstance(config.scheduler, CosineConfig):
+        yield from _cosine_contradictions(config.scheduler, config.trainer)
     if isinstance(config.task, SentimentConfig) and config.task.text_column == config.task.label_column:
         yield f"task.text_column and task.label_column must differ, got {config.task.text_column!r} for both"
     optimizer = config.optimizer
@@ -66,6 +62,15 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
         yield "optimizer.nesterov=true needs optimizer.momentum above 0, got 0.0; try optimizer.momentum=0.9"
     if config.resume is not None and config.name is not None:
         yield f"resume={config.resume} goes on in that run's folder, so name={config.name} has no use; leave name out"
+
+
+def _cosine_contradictions(scheduler: CosineConfig, trainer: TrainerConfig) -> Iterator[str]:
+    """Yield an end that is not known, or that comes before the warm-up's."""
+    if trainer.max_epochs is None and trainer.max_steps is None:
+        yield "scheduler=cosine needs to know the end; set trainer.max_epochs or trainer.max_steps"
+    warmup, steps = scheduler.warmup_steps, trainer.max_steps
+    if steps is not None and warmup >= steps:
+        yield f"scheduler.warmup_steps must be below trainer.max_steps={steps}, got {warmup}; try {steps // 10}"
 
 
 def _cell_contradictions(model: ModelConfig) -> Iterator[str]:
@@ -77,6 +82,8 @@ def _cell_contradictions(model: ModelConfig) -> Iterator[str]:
         yield f"model.initialisation=identity is of cell=rnn, got model.cell={cell}; try orthogonal"
     if model.cell is not Cell.lstm and model.forget_gate_bias is not None:
         yield f"model.forget_gate_bias is of cell=lstm, got model.cell={cell}; leave it out"
+    if model.cell is not Cell.lstm and model.zoneout_cell is not None:
+        yield f"model.zoneout_cell is of cell=lstm, got model.cell={cell}; leave it out"
     uniform = model.initialisation is Initialisation.uniform
     if uniform and model.init_range is None:
         yield "model.initialisation=uniform needs model.init_range, got null; try model.init_range=0.05"
@@ -86,25 +93,25 @@ def _cell_contradictions(model: ModelConfig) -> Iterator[str]:
 
 
 def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) -> Iterator[str]:
-    """Yield what a task cannot use."""
-    language_model = task in LANGUAGE_MODELS
+    """Yield what a task of ours cannot use; of those that packages bring it is not known."""
+    language_model, classifier = task in LANGUAGE_MODELS, task == "sentiment"
     if language_model and model.bidirectional:
         yield f"model.bidirectional=true cannot go with task={task}: it would see the word that it predicts; set false"
     if language_model and model.pooling is not Pooling.mean:
         yield f"model.pooling={model.pooling.value} is for classifiers, got task={task}; leave it out"
     if model.tie_weights:
-        if not language_model:
+        if classifier:
             yield f"model.tie_weights=true is for language models, got task={task}; set false"
         if model.embedding is Embedding.one_hot:
             yield "model.tie_weights=true needs model.embedding=learned, got one_hot: there is no matrix to share"
         elif model.embedding_size != model.hidden_size:
             sizes = f"got {model.embedding_size} and {model.hidden_size}"
             yield f"model.tie_weights=true needs model.embedding_size equal to model.hidden_size, {sizes}"
-    if task == "sentiment" and trainer.bptt_len is not None:
+    if classifier and trainer.bptt_len is not None:
         yield f"trainer.bptt_len={trainer.bptt_len} cannot go with task=sentiment: each text is read whole; set null"
     if task == "next_word" and trainer.bptt_len is None:
         yield "trainer.bptt_len must be given with task=next_word, got null: its text never ends; try 35"
-    if task != "next_word" and trainer.random_bptt:
+    if trainer.random_bptt and task in ("music", "sentiment"):
         yield f"trainer.random_bptt=true is for task=next_word, got task={task}; set false"
 
 

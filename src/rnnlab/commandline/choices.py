@@ -17,13 +17,13 @@ class Choice:
 
     Attributes:
         name: What follows the equal sign: `lstm` in `model=lstm`.
-        path: The YAML file.
+        path: The YAML file; None for a task that an installed package brings.
         description: Its first comment line, or "".
         schema: The key of its dataclass in `rnnlab.config.SCHEMAS[group]`; None where the file names none.
     """
 
     name: str
-    path: Path
+    path: Path | None
     description: str
     schema: str | None
 

@@ -46,7 +46,7 @@ def suggestions(line: str) -> list[str]:
     Args:
         line: The line up to the cursor, the program's name first.
     """
-    from rnnlab.cli import COMPOSED, PLAIN, VERBS
+    from rnnlab.cli import BENCHMARKS, COMPOSED, PLAIN, VERBS
 
     words = line.split()
     if len(words) > 1 and Path(words[0]).name.startswith("python"):
@@ -58,6 +58,8 @@ def suggestions(line: str) -> list[str]:
     if current.startswith("-"):
         options = _options(verb)
         return [option for option in options if option.startswith(current)]
+    if verb == "bench":
+        return [name for name in BENCHMARKS if name.startswith(current) and not rest]
     if verb in PLAIN:
         return _run_names(current) if verb == "board" else []
     if verb not in COMPOSED:
@@ -75,6 +77,7 @@ def _options(verb: str) -> list[str]:
         "runs": ["--json"],
         "board": ["--port", "--no-browser"],
         "doctor": ["--json"],
+        "bench": ["--json", "--threads", "--shapes", "--cells", "--modes", "--seconds", "--load"],
     }
     return [*own.get(verb, ["--json", "--cfg"]), "--help", "--debug"]
 
@@ -91,7 +94,7 @@ def _settings(verb: str, words: list[str], current: str) -> list[str]:
     from rnnlab.commandline.menu import read_menu
     from rnnlab.commandline.options import config_dir
 
-    menu = read_menu(verb, config_dir(words))
+    menu = read_menu(verb, config_dir(words), plugins=True)
     key, equals, start = current.partition("=")
     if equals:
         return [f"{key}={value}" for value in _values(menu, key, start) if value.startswith(start)]

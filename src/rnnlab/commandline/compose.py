@@ -20,11 +20,12 @@ from rnnlab.commandline import overrides
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
 from rnnlab.commandline.guard import check_files, check_tree
-from rnnlab.commandline.hydra_app import initialized
-from rnnlab.commandline.menu import read_menu
+from rnnlab.commandline.hydra_app import initialized, register_tasks
+from rnnlab.commandline.menu import Menu, read_menu
 from rnnlab.commandline.options import one_line_errors
 from rnnlab.config import COMMANDS, FREE_TEXT
 from rnnlab.errors import ConfigError
+from rnnlab.plugins import task_plugin
 from rnnlab.schema import Setting, plain, settings
 from rnnlab.wording import close_matches
 
@@ -82,10 +83,9 @@ def read_arguments(command: str, argv: list[str]) -> Arguments:
     Raises:
         ConfigError: An unknown option, or one that rnnlab does not have.
     """
-    known = read_menu(command).known
 
     def hint(option: str) -> str:
-        near = close_matches(option.lstrip("-").replace("-", "_"), known, 1)
+        near = close_matches(option.lstrip("-").replace("-", "_"), read_menu(command).known, 1)
         return f"; settings go without --: {near[0]}=..." if near else ""
 
     parser = one_line_errors(get_args_parser(), hint)
@@ -152,7 +152,7 @@ def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
     Raises:
         ConfigError: Unknown keys or choices, wrong types, files that cannot be read or name code to run.
     """
-    menu = read_menu(arguments.command, arguments.config_dir)
+    menu = _menu(arguments)
     parsed, found = overrides.parse(arguments.texts, menu, sweep=sweep)
     chosen = [entry for entry in parsed if overrides.is_group(entry, menu)]
     if arguments.config_dir is not None:
@@ -184,7 +184,7 @@ def check_sweep(arguments: Arguments) -> set[str]:
     Raises:
         ConfigError: Anything that no job could start with.
     """
-    menu = read_menu(arguments.command, arguments.config_dir)
+    menu = _menu(arguments)
     parsed, found = overrides.parse(arguments.texts, menu, sweep=True)
     raise_together(found)
     own = [entry for entry in parsed if not entry.is_hydra_override()]
@@ -219,6 +219,25 @@ def raise_together(found: list[str]) -> None:
     """
     if found:
         raise ConfigError(_joined(found))
+
+
+def _menu(arguments: Arguments) -> Menu:
+    """List what there is to choose; installed packages are looked through only for a task that is not ours.
+
+    Raises:
+        ConfigError: A task that was asked for comes from a package and cannot be used.
+    """
+    menu = read_menu(arguments.command, arguments.config_dir)
+    if arguments.command != "train":
+        return menu
+    asked = [text.partition("=")[2] for text in arguments.texts if text.startswith("task=")]
+    others = [name for name in asked if name not in menu.groups["task"]]
+    if others or arguments.config_dir is not None:
+        register_tasks()
+        for name in others:
+            task_plugin(name)
+        return read_menu(arguments.command, arguments.config_dir, plugins=True)
+    return menu
 
 
 def _compose(arguments: Arguments, texts: list[str]) -> DictConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from rnnlab.wording import did_you_mean
+from rnnlab.wording import did_you_mean, right_choice
 
 _NOISE = re.compile(r"\s*(object_type=\S+|reference_type=\S+|See https?://\S+.*|Search path:.*)")
 
@@ -57,7 +57,7 @@ def explain(error: BaseException, keys: Iterable[str] = ()) -> str:
     if wrong := re.search(r"Value '(.*?)' is not a valid bool", text):
         return f"{place}{key} must be true or false, got '{wrong[1]}'"
     if wrong := re.search(r"Invalid value '(.*?)', expected one of \[([^\]]*)\]", text):
-        return f"{place}{key} must be one of {wrong[2]}, got '{wrong[1]}'"
+        return f"{place}{key} must be one of {wrong[2]}, got '{wrong[1]}'{right_choice(wrong[1], wrong[2].split(', '))}"
     if "is not Optional" in text or "non-optional" in text.lower():
         return f"{place}{key} must be given, got null"
     return place + " ".join(_NOISE.sub(" ", text).split())

@@ -59,7 +59,7 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
         command: train, evaluate, predict or generate.
         config_dir: The user's own configs, listed with ours.
     """
-    menu = read_menu(command, config_dir)
+    menu = read_menu(command, config_dir, plugins=True)
     chooses = "[GROUP=CHOICE ...] " if menu.groups else ""
     lines = [
         f"usage: rnnlab {command} {chooses}[SETTING=VALUE ...]",
@@ -69,13 +69,13 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
         "examples:",
     ]
     lines += [f"  {example}" for example in _EXAMPLES[command]]
+    lines += ["", "options:", *_options(command)]
     if menu.groups:
         lines += ["", "choices (* is taken when nothing is said):", *_choices(menu)]
     lines += ["", "settings, with their defaults:", *_settings(menu)]
     if menu.groups:
         note = "A task or experiment brings some values of its own; add --cfg job to see those in force."
         lines += ["", *wrap(note, WIDTH)]
-    lines += ["", "options:", *_options(command)]
     return "\n".join(lines)
 
 

@@ -18,6 +18,8 @@ from omegaconf import DictConfig
 
 from rnnlab.commandline.choices import configs_folder
 from rnnlab.config import COMMANDS, SCHEMAS, TrainerConfig
+from rnnlab.errors import ConfigError
+from rnnlab.plugins import task_names, task_plugin
 
 VERSION_BASE = "1.3"
 
@@ -37,6 +39,23 @@ def register(command: str) -> None:
         for name, schema in schemas.items():
             store.store(group=f"hydra/rnnlab/{group}", name=name, node=schema)
     store.store(group="hydra/rnnlab", name="trainer", node=TrainerConfig)
+
+
+def register_tasks() -> None:
+    """Put the tasks of installed packages behind ours: what Hydra finds in configs/ it takes from there.
+
+    One that cannot be used is left out.
+    """
+    store = ConfigStore.instance()
+    for name in task_names():
+        try:
+            plugin = task_plugin(name)
+        except ConfigError:
+            continue
+        assert plugin is not None
+        content = {"defaults": [f"/hydra/rnnlab/task/{name}@task", "_self_"], **plugin.presets}
+        store.store(group="hydra/rnnlab/task", name=name, node=plugin.settings)
+        store.store(group="task", name=name, node=content, package="_global_")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 
 from rnnlab.commandline.menu import Menu
 from rnnlab.schema import REQUIRED, Setting, describe_choices, shown
-from rnnlab.wording import close_matches, did_you_mean, listed
+from rnnlab.wording import close_matches, did_you_mean, listed, right_choice
 
 # What of Hydra's own configuration a sweep may set; everything else could run code or move the results.
 SWEEP_GROUPS = ("hydra/launcher", "hydra/sweeper")
@@ -138,7 +138,7 @@ def type_problem(setting: Setting, value: Any) -> str | None:
     if setting.choices:
         if value in setting.choices:
             return None
-        return got + (did_you_mean(value, setting.choices) if isinstance(value, str) else "")
+        return got + (right_choice(value, setting.choices) if isinstance(value, str) else "")
     if setting.kind is str:
         return None
     if setting.kind is bool:

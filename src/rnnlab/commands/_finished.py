@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
-from rnnlab.config import Precision, TrainConfig, UseConfig
+from rnnlab.config import TrainConfig, UseConfig
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.runs import find_run, read_json
 from rnnlab.schema import train_settings
 from rnnlab.tasks import Task, build_task
-from rnnlab.training.checkpoint import load_model
+from rnnlab.training.checkpoint import load_model, weight_difference
+from rnnlab.training.precision import autocast
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,7 @@ class FinishedRun:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision that the run was trained and scored in."""
-        if self.config.trainer.precision is Precision.bf16:
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+        return autocast(self.config.trainer.precision, self.device)
 
 
 def open_run(use: UseConfig) -> FinishedRun:
@@ -53,7 +52,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     task = restore_task(config, folder)
     model = build_model(task, config)
     weights = load_model(folder / "checkpoints", use.checkpoint.value)
-    if difference := _difference(weights, model.state_dict()):
+    if difference := weight_difference(weights, model.state_dict()):
         raise CheckpointError(f"the weights in {folder} are of another model than its settings: {difference}")
     model.load_state_dict(weights)
     return FinishedRun(folder, config, task, model.to(device).eval(), device)
@@ -130,14 +129,3 @@ def _found_again(corpus: str, working_directory: Any) -> str:
         if path.exists():
             return str(path)
     return corpus
-
-
-def _difference(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
-    """Say how the tensors of a checkpoint differ from a model's in name or shape; "" if they do not."""
-    got, want = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted))
-    wrong = [name for name in (*want, *got) if got.get(name) != want.get(name)]
-    if not wrong:
-        return ""
-    first = wrong[0]
-    count = len(set(wrong))
-    return f"{first} is {got.get(first, 'not there')}, wanted {want.get(first, 'none')} ({count} of {len(want)} differ)"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from rnnlab.wording import better
 
 MAX_CLASSES = 8  # a wider confusion matrix does not fit on a terminal
 
@@ -28,11 +31,12 @@ def print_scores(title: str, facts: dict[str, Any]) -> None:
     metrics: dict[str, float] = facts["metrics"]
     splits = list(dict.fromkeys(tag.split("/", 1)[0] for tag in metrics))
     table.add_column("score")
+    table.add_column("better")
     for split in splits:
         table.add_column(split, justify="right")
     for name in dict.fromkeys(tag.split("/", 1)[1] for tag in metrics):
         values = (metrics.get(f"{split}/{name}") for split in splits)
-        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(name, better(name), *("" if value is None else f"{value:.4f}" for value in values))
     console.print(table)
     if "confusion" in facts:
         print_confusion(facts["labels"], facts["confusion"])
@@ -54,3 +58,13 @@ def print_confusion(labels: list[str], confusion: list[list[int]]) -> None:
         for number, (label, row) in enumerate(zip(labels, confusion, strict=True)):
             table.add_row(Text(label), f"{sum(row):,}", f"{row[number]:,}")
     Console().print(table)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> None:
+    """Print rows under headings, the first `left` columns aligned left; piped, as wide as the table needs."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < left else "right")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)

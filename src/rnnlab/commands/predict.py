@@ -30,8 +30,9 @@ def run(request: Request) -> int:
         if settings.top is not None:
             raise ConfigError(f"top={settings.top} is for language models; {settings.run} gives every class")
         predictions = task.predict(finished.model, texts)
+    elif not isinstance(task, LanguageTask):
+        raise ConfigError(f"{settings.run} is a run of task={task.name}, which predict cannot show; try evaluate")
     else:
-        assert isinstance(task, LanguageTask)
         predictions = [task.predict_next(finished.model, text, settings.top or TOP) for text in texts]
     for prediction in predictions:
         print_json(prediction)

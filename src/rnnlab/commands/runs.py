@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from rnnlab.commandline.options import one_line_errors
 from rnnlab.errors import ConfigError
 from rnnlab.runs import RunSummary, list_runs, outputs_root
+from rnnlab.wording import better
 
 _FULL_WIDTH = 90  # columns of a terminal; a narrower one does without the age
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
@@ -55,9 +56,22 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400}d"
 
 
-def score(run: RunSummary) -> str:
-    """Return a run's score with its tag: 'test/perplexity 82.31'."""
-    return f"{run.metric} {run.value:.4g}" if run.metric is not None and run.value is not None else ""
+def score(run: RunSummary, encoding: str = "utf-8") -> str:
+    """Return a run's score with its tag and the way it improves: 'test/perplexity 82.31 ↓'.
+
+    Args:
+        run: the run.
+        encoding: of where it is printed; one without arrows gets v and ^.
+    """
+    if run.metric is None or run.value is None:
+        return ""
+    arrow = {"lower": "↓v", "higher": "↑^"}.get(better(run.metric), "  ")[not encoding.startswith("utf")]
+    return f"{run.metric} {run.value:.4g} {arrow}".rstrip()
+
+
+def score_heading(encoding: str = "utf-8") -> str:
+    """Return what stands above scores; it is no wider than most of them."""
+    return "score (↑↓: better)" if encoding.startswith("utf") else "score (^v: better)"
 
 
 def _row(run: RunSummary) -> dict[str, object]:
@@ -90,13 +104,15 @@ def _print_table(found: list[RunSummary]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in headings:
         justify = "right" if heading in ("steps", "time", "age") else "left"
-        table.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in ("score", "status"))
+        shown = score_heading(console.encoding) if heading == "score" else heading
+        table.add_column(shown, justify=justify, overflow="fold", no_wrap=heading in ("score", "status"))
     now = datetime.now(UTC)
     for run in found:
         age = duration(max(0.0, (now - run.created).total_seconds())) if run.created else ""
         steps = f"{run.steps:,}" if run.steps is not None else ""
         status = Text(run.status, style=_STYLES.get(run.status, ""))
         # Text, not str: a run's name may hold [brackets], which rich would read as markup.
-        cells = [Text(cell) for cell in (run.name, run.task, run.model, score(run), steps, duration(run.seconds))]
+        texts = (run.name, run.task, run.model, score(run, console.encoding), steps, duration(run.seconds))
+        cells = [Text(cell) for cell in texts]
         table.add_row(*[*cells, status, Text(age)][: len(headings)])
     console.print(table)

@@ -214,16 +214,17 @@ def _print_table(under_way: Sweep, keys: list[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from rnnlab.commands.runs import score
+    from rnnlab.commands.runs import score, score_heading
 
     done = sum(job.exit_code == 0 for job in under_way.jobs)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("job", *keys, "status", "score"):
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    for heading in ("job", *keys, "status", score_heading(console.encoding)):
         table.add_column(heading, overflow="fold")
     for job in under_way.jobs:
         style = "" if job.exit_code == 0 else "red"
-        cells = [job.name, *(job.varied.get(key, "") for key in keys), job.status, score(job.run) if job.run else ""]
+        reached = score(job.run, console.encoding) if job.run else ""
+        cells = [job.name, *(job.varied.get(key, "") for key in keys), job.status, reached]
         table.add_row(*(Text(cell, style=style) for cell in cells))
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     console.print(table)
     console.print(Text(f"{done} of {len(under_way.jobs)} jobs done; the table is in {under_way.folder / 'sweep.csv'}"))

@@ -11,23 +11,29 @@ from shlex import quote
 import torch
 from torch import nn
 
+from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
-from rnnlab.config import TrainConfig
+from rnnlab.config import CosineConfig, Precision, TrainConfig
 from rnnlab.errors import ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator
-from rnnlab.models import Classifier, LanguageModel
 from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
 from rnnlab.tasks import Task, build_task
+from rnnlab.tasks.language import LanguageTask
+from rnnlab.tasks.sentiment import Sentiment
+from rnnlab.training.counters import count_steps
 from rnnlab.training.logs import log_to
+from rnnlab.training.precision import autocast
 from rnnlab.training.trainer import Trainer
+from rnnlab.wording import listed
 
 log = logging.getLogger("rnnlab")
 
 # What may change when a run goes on: how long and how fast, never what is learned.
 CHANGEABLE = ("device", "max_epochs", "max_minutes", "max_steps", "patience", "threads")
+_SHOWN = 3  # settings that a resume refuses, in its message
 
 
 def run(request: Request) -> int:
@@ -52,10 +58,10 @@ def run(request: Request) -> int:
     log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
     task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
+    _check_warmup(config, count_steps(task, config.trainer))
     torch.manual_seed(config.seed)
     model = build_model(task, config).to(device)
-    assert isinstance(model, LanguageModel | Classifier)
-    backend = str(model.recurrent.backend_in_use())
+    backend = _backend(task, model, config.trainer.precision, device)
     parameters = num_parameters(model)
 
     def say_what_runs() -> None:
@@ -64,7 +70,7 @@ def run(request: Request) -> int:
 
     if config.dry_run:
         say_what_runs()
-        return _dry_run(task, model, device)
+        return _dry_run(task, model, config.trainer.precision, device)
     folder = create_run(config.name or f"{config.task.name}-{request.choices['model']}", exact=config.name is not None)
     with lock_run(folder):
         log_to(folder)
@@ -76,14 +82,38 @@ def run(request: Request) -> int:
         return _fit(folder, config, task, model, device)
 
 
+def _backend(task: Task, model: nn.Module, precision: Precision, device: torch.device) -> str:
+    """Say which engine runs the recurrence, and why; the model of another package's task may have one of its own."""
+    recurrent = getattr(model, "recurrent", None)
+    if not isinstance(recurrent, RecurrentStack):
+        return "the task's own"
+    with autocast(precision, device):
+        return str(recurrent.backend_in_use(has_lengths=task.has_lengths))
+
+
+def _check_warmup(config: TrainConfig, steps: int | None) -> None:
+    """Refuse a warm-up that lasts as long as the passes asked for: the rate would never come down.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if isinstance(config.scheduler, CosineConfig) and steps is not None and config.scheduler.warmup_steps >= steps:
+        raise ConfigError(
+            f"scheduler.warmup_steps must be below the {steps} steps of trainer.max_epochs={config.trainer.max_epochs}"
+            f", got {config.scheduler.warmup_steps}; try {steps // 10}"
+        )
+
+
 def _resume(request: Request) -> int:
     """Go on from a run's newest checkpoint, with its own settings but for the few that may change."""
     typed = [text.partition("=")[0] for text in request.overrides]
     changes = [key.removeprefix("trainer.") for key in typed if key != "resume"]
     if refused := [key for key in changes if key not in CHANGEABLE]:
+        more = len(refused) - _SHOWN
+        named = [*refused[:_SHOWN], *([f"{more} more"] if more > 0 else [])]
         raise ConfigError(
-            f"resume goes on with the run's own settings: {', '.join(refused)} cannot change, only trainer."
-            f"{', trainer.'.join(CHANGEABLE)}; start a new run for other settings"
+            f"{listed(named, 'and')} cannot change: resume goes on with the settings in the run's run.json; leave all "
+            f"out but resume and trainer.{{{','.join(CHANGEABLE)}}}"
         )
     folder = find_run(request.settings.resume)
     with lock_run(folder):
@@ -127,19 +157,22 @@ def _fit(
     record_result(folder, "done", facts)
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
     name = quote(run_name(folder))
-    example = f"predict run={name} text='not bad at all'" if task.name == "sentiment" else f"generate run={name}"
+    example = f"evaluate run={name}"
+    if isinstance(task, Sentiment | LanguageTask):
+        example = f"predict run={name} text='not bad at all'" if isinstance(task, Sentiment) else f"generate run={name}"
     print(f"look: rnnlab board   use: rnnlab {example}")
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
     return 0
 
 
-def _dry_run(task: Task, model: nn.Module, device: torch.device) -> int:
+def _dry_run(task: Task, model: nn.Module, precision: Precision, device: torch.device) -> int:
     """Run one window forward and backward, write nothing."""
     window = task.train_windows(0)[0]
     count = window.num_targets
     window = window.to(device)
     began = time.perf_counter()
-    outputs, _ = task.forward(model, window, None)
+    with autocast(precision, device):
+        outputs, _ = task.forward(model, window, None)
     loss = task.nats(outputs, window) / count
     loss.backward()
     milliseconds = 1e3 * (time.perf_counter() - began)

@@ -57,7 +57,7 @@ def batchify(ids: Tensor | np.ndarray | Sequence[int], batch_size: int) -> tuple
     if num_tokens < batch_size + 1:
         raise DataError(
             f"the text is too short: got {num_tokens} tokens, wanted at least {batch_size + 1} for "
-            f"{batch_size} columns; use a smaller batch_size or more text"
+            f"{batch_size} columns; use a smaller trainer.batch_size or more text"
         )
     shorter, num_longer = divmod(num_tokens - 1, batch_size)
     column = torch.arange(batch_size)

@@ -1,7 +1,8 @@
 """Models: embedding -> recurrent stack -> head."""
 
+from rnnlab.cells import ExtraArguments
 from rnnlab.models.classifier import Classifier
 from rnnlab.models.language_model import LanguageModel
 from rnnlab.models.state import State, detach, reset
 
-__all__ = ["Classifier", "LanguageModel", "State", "detach", "reset"]
+__all__ = ["Classifier", "ExtraArguments", "LanguageModel", "State", "detach", "reset"]

@@ -5,9 +5,12 @@ Shapes: T steps, B rows, D hidden_size times directions, C classes.
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
+from rnnlab.cells import ExtraArguments
 from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
 from rnnlab.models.state import State
 
@@ -41,6 +44,7 @@ class Classifier(nn.Module):
         forget_gate_bias: float | None = None,
         pooling: str = "mean",
         backend: str = "auto",
+        **extras: Unpack[ExtraArguments],
     ) -> None:
         """Build the model; weights are drawn from torch's global generator.
 
@@ -60,6 +64,8 @@ class Classifier(nn.Module):
             forget_gate_bias: start value, of cell "lstm".
             pooling: "last", "mean", "max" or "attention".
             backend: engine of the recurrence.
+            extras: recurrent_dropout, weight_drop, zoneout, layer_norm, clip_state_grad, recompute; see
+                `rnnlab.cells.RNN`.
 
         Raises:
             ValueError: an unknown pooling, or fewer than two classes.
@@ -83,6 +89,7 @@ class Classifier(nn.Module):
             init_range=init_range,
             forget_gate_bias=forget_gate_bias,
             backend=backend,
+            **extras,
         )
         features = hidden_size * (2 if bidirectional else 1)
         self.dropout = nn.Dropout(dropout)

@@ -5,10 +5,13 @@ Shapes: T steps, B columns, E embedding_size, H hidden_size, V vocab_size.
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rnnlab.cells import ExtraArguments
 from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
 from rnnlab.models.state import State
 
@@ -40,6 +43,7 @@ class LanguageModel(nn.Module):
         init_range: float | None = None,
         forget_gate_bias: float | None = None,
         backend: str = "auto",
+        **extras: Unpack[ExtraArguments],
     ) -> None:
         """Build the model; weights are drawn from torch's global generator.
 
@@ -57,6 +61,8 @@ class LanguageModel(nn.Module):
             init_range: with "uniform", weights are drawn from +-init_range.
             forget_gate_bias: start value, of cell "lstm".
             backend: engine of the recurrence.
+            extras: recurrent_dropout, weight_drop, zoneout, layer_norm, clip_state_grad, recompute; see
+                `rnnlab.cells.RNN`.
 
         Raises:
             ValueError: tied weights with one-hot vectors or with embedding_size other than hidden_size.
@@ -79,6 +85,7 @@ class LanguageModel(nn.Module):
             init_range=init_range,
             forget_gate_bias=forget_gate_bias,
             backend=backend,
+            **extras,
         )
         self.dropout = nn.Dropout(dropout)
         # A tied decoder has no matrix of its own, so that a saved model holds each number once.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells import GRU, LSTM, RNN
+from rnnlab.cells import GRU, LSTM, RNN, ExtraArguments
 from rnnlab.cells.initialisation import forget_gate_bias_
 
 RecurrentStack = RNN | LSTM | GRU
@@ -64,6 +66,7 @@ def build_recurrent(
     init_range: float | None = None,
     forget_gate_bias: float | None = None,
     backend: str = "auto",
+    **extras: Unpack[ExtraArguments],
 ) -> RecurrentStack:
     """Build the recurrent stack of a model; see `rnnlab.cells` for the arguments.
 
@@ -77,6 +80,7 @@ def build_recurrent(
         "initialisation": initialisation,
         "init_range": init_range,
         "backend": backend,
+        **extras,
     }
     match cell:
         case "rnn":
@@ -92,11 +96,15 @@ def build_recurrent(
 def draw_uniform(
     model: nn.Module, recurrent: RecurrentStack, init_range: float, forget_gate_bias: float | None
 ) -> None:
-    """Draw every weight and bias of a model from +-init_range; a forget-gate bias that was asked for stays.
+    """Draw every weight and bias of a model from +-init_range.
+
+    A forget-gate bias that was asked for stays; gains and biases of layer norm start at 1 and 0 as ever, since a gain
+    near 0 would silence the cell.
 
     Source: Zaremba, Sutskever & Vinyals 2014, section 4.1.
     """
     for parameter in model.parameters():
         nn.init.uniform_(parameter, -init_range, init_range)
+    recurrent.reset_norms()
     if forget_gate_bias is not None:
         forget_gate_bias_(recurrent, forget_gate_bias)

@@ -21,7 +21,7 @@ from rnnlab.config import ModelConfig
 from rnnlab.data import Vocabulary
 from rnnlab.data.windows import Window, WindowSource
 from rnnlab.errors import CheckpointError
-from rnnlab.models import State, reset
+from rnnlab.models import ExtraArguments, State, reset
 
 log = logging.getLogger("rnnlab")
 
@@ -50,9 +50,9 @@ class Task(ABC):
 
     Attributes:
         name: as in `task=`.
-        gives_lengths: whether the model is told where rows end.
         metric: the score that chooses the best checkpoint.
         higher_is_better: whether a larger score is an improvement.
+        has_lengths: whether windows hold rows of different lengths, which the choice of a backend depends on.
         vocabulary: tokens and their ids; None before a corpus was read or a run restored.
         corpus: facts for run.json: name, counts, SHA-256 of the encoded splits.
     """
@@ -60,7 +60,7 @@ class Task(ABC):
     name: ClassVar[str]
     metric: ClassVar[str]
     higher_is_better: ClassVar[bool]
-    gives_lengths: ClassVar[bool] = True
+    has_lengths: ClassVar[bool] = True
 
     def __init__(self) -> None:
         """Start without corpus and vocabulary."""
@@ -115,7 +115,7 @@ class Task(ABC):
 
     def forward(self, model: nn.Module, window: Window, state: State) -> tuple[Tensor, State]:
         """Run a model over a window; returns its outputs and the state to carry on."""
-        return model(window.inputs, state, window.lengths if self.gives_lengths else None)
+        return model(window.inputs, state, window.lengths)
 
     def dump(self) -> dict[str, Any]:
         """What vocabulary.json holds: all that `restore` needs."""
@@ -176,3 +176,15 @@ def score(
     finally:
         model.train(was_training)
     return scores
+
+
+def cell_extras(config: ModelConfig) -> ExtraArguments:
+    """Return the settings of a model that its cells take as they stand."""
+    return {
+        "recurrent_dropout": config.recurrent_dropout,
+        "weight_drop": config.weight_drop,
+        "zoneout": config.zoneout if config.zoneout_cell is None else (config.zoneout, config.zoneout_cell),
+        "layer_norm": config.layer_norm,
+        "clip_state_grad": config.clip_state_grad,
+        "recompute": config.recompute,
+    }

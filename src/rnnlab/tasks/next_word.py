@@ -30,6 +30,7 @@ class NextWord(LanguageTask):
 
     name = "next_word"
     metric = "perplexity"
+    has_lengths = False
 
     def __init__(self, config: NextWordConfig, trainer: TrainerConfig, seed: int) -> None:
         """Keep the settings.

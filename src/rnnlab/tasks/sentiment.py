@@ -18,7 +18,7 @@ from rnnlab.data.windows import Window
 from rnnlab.errors import CheckpointError, DataError
 from rnnlab.evaluation.scores import Classification, CrossEntropy
 from rnnlab.models import Classifier
-from rnnlab.tasks.base import SPLITS, Task, log
+from rnnlab.tasks.base import SPLITS, Task, cell_extras, log
 
 
 class ClassScores:
@@ -116,6 +116,7 @@ class Sentiment(Task):
             forget_gate_bias=config.forget_gate_bias,
             pooling=config.pooling.value,
             backend=config.backend.value,
+            **cell_extras(config),
         )
 
     def train_windows(self, epoch: int) -> SequenceBatches:

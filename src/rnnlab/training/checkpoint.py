@@ -139,6 +139,52 @@ def load_training(folder: Path) -> tuple[dict[str, Tensor], Any]:
     raise CheckpointError(f"{len(found)} checkpoints in {folder}, none verifies: {reasons[0]}")
 
 
+def weight_difference(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+    """Say in one line how a checkpoint's tensors differ from a model's in name or shape; "" if they do not.
+
+    Args:
+        weights: of the checkpoint, by name.
+        wanted: of the model, by name.
+    """
+    got, want = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted))
+    wrong = [name for name in (*want, *got) if got.get(name) != want.get(name)]
+    if not wrong:
+        return ""
+    first = wrong[0]
+    count = len(set(wrong))
+    return f"{first} is {got.get(first, 'not there')}, wanted {want.get(first, 'none')} ({count} of {len(want)} differ)"
+
+
+def mend_best(folder: Path, step: int) -> bool:
+    """Make sure that `best` is a checkpoint that verifies: where it is not, the one of `step`, else none.
+
+    Args:
+        folder: the run's checkpoints folder.
+        step: of the best score, as the checkpoint that is resumed knows it.
+
+    Returns:
+        Whether there are weights of the best score.
+
+    Raises:
+        OSError: the link cannot be changed.
+    """
+    try:
+        _verified(_resolve(folder, "best"))
+        return True
+    except CheckpointError as error:
+        reason = error
+    known = folder / f"step-{step:08d}"
+    try:
+        _verified(known)
+    except CheckpointError:
+        (folder / "best").unlink(missing_ok=True)
+        log.warning("%s; it was the best: the next evaluation chooses anew", reason)
+        return False
+    _point(folder / "best", known.name)
+    log.warning("%s; best is %s again", reason, known.name)
+    return True
+
+
 def _resolve(folder: Path, which: str) -> Path:
     link = folder / which
     if not link.is_dir():

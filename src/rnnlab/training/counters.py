@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from rnnlab.config import TrainerConfig
+from rnnlab.tasks.base import Task
 
 
 @dataclass(slots=True)
@@ -59,6 +60,11 @@ class Counters:
         self.without_gain += 1
         return False
 
+    def forget_best(self) -> None:
+        """Start choosing anew, with an evaluation of the present weights at the end at the latest."""
+        self.evaluated_at = self.best_step = -1
+        self.best_score, self.without_gain = math.nan, 0
+
     def reason_to_end(self, config: TrainerConfig) -> str | None:
         """Say which limit is reached, or None."""
         if config.max_epochs is not None and self.epoch >= config.max_epochs:
@@ -70,3 +76,21 @@ class Counters:
         if config.patience is not None and self.without_gain >= config.patience:
             return f"no better score in {config.patience} evaluations"
         return None
+
+
+def count_steps(task: Task, config: TrainerConfig) -> int | None:
+    """Count the optimizer updates of a whole run; from the first pass where passes differ in windows.
+
+    Args:
+        task: with its corpus read.
+        config: limits and accumulation.
+
+    Returns:
+        None where minutes or patience alone end the run.
+    """
+    limits = []
+    if config.max_epochs is not None:
+        limits.append(config.max_epochs * math.ceil(len(task.train_windows(0)) / config.accumulate))
+    if config.max_steps is not None:
+        limits.append(config.max_steps)
+    return min(limits, default=None)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rnnlab.config import Averaging, Precision, TrainConfig
-from rnnlab.data.windows import Window, WindowSource
+from rnnlab.config import Averaging, TrainConfig
+from rnnlab.data.windows import Window
 from rnnlab.errors import CannotWriteError, CheckpointError, DivergedError, StoppedError
 from rnnlab.models.state import State, detach, reset
 from rnnlab.tasks.base import Scores, Task, score
-from rnnlab.training.checkpoint import load_model, load_training, save_checkpoint
+from rnnlab.training.checkpoint import load_model, load_training, mend_best, save_checkpoint, weight_difference
 from rnnlab.training.clipping import clip_gradients, gradient_norm
-from rnnlab.training.counters import Counters
+from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.logs import EventLog, Progress, log
 from rnnlab.training.optimizers import Schedule, build_optimizer
+from rnnlab.training.precision import autocast
 from rnnlab.training.signals import StopSignals
 
 # Told the facts of result.json at each evaluation.
@@ -62,7 +62,7 @@ class Trainer:
         self.best_metrics: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.optimizer = build_optimizer(model.parameters(), config.optimizer)
-        self.total_steps = self._count_steps()
+        self.total_steps = count_steps(task, config.trainer)
         self.schedule = Schedule(
             self.optimizer,
             config.scheduler,
@@ -80,17 +80,22 @@ class Trainer:
             CheckpointError: there is none, or it is of another model.
         """
         _, saved = load_training(self.run / "checkpoints")
+        parts = {"model": self.model} if self.averaged is None else {"model": self.model, "averaged": self.averaged}
+        for name, part in parts.items():
+            if difference := weight_difference(saved[name], part.state_dict()):
+                raise CheckpointError(f"the checkpoint in {self.run} does not fit this model: {difference}")
+            part.load_state_dict(saved[name])
         try:
-            self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            if self.averaged is not None:
-                self.averaged.load_state_dict(saved["averaged"])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             reason = str(error).replace("\n", " ")
-            raise CheckpointError(f"the checkpoint in {self.run} does not fit this model: {reason}") from error
+            raise CheckpointError(f"the checkpoint in {self.run} does not fit this optimizer: {reason}") from error
         self.schedule.load_state_dict(saved["schedule"])
         self.counters = Counters(**saved["counters"])
         self.metrics, self.best_metrics = saved["metrics"], saved["best_metrics"]
+        if not mend_best(self.run / "checkpoints", self.counters.best_step):
+            self.counters.forget_best()
+            self.best_metrics = {}
         self._state = _to(saved["state"], self.device)
         self._events = EventLog(self.run, saved["events"])
         # Last: building models and optimizers may have drawn numbers.
@@ -129,7 +134,8 @@ class Trainer:
     def _train_epoch(self, progress: Progress, signals: StopSignals) -> None:
         """Train from the current window to the end of the pass, or to a limit."""
         counters, config = self.counters, self._config
-        windows = self.task.train_windows(counters.epoch)
+        epoch = counters.epoch  # the last step of a pass belongs to it, though it is counted as complete then
+        windows = self.task.train_windows(epoch)
         if counters.index >= len(windows):
             raise CheckpointError(
                 f"the checkpoint stands at window {counters.index} of a pass that has {len(windows)} here: "
@@ -146,7 +152,7 @@ class Trainer:
             counters.seconds += time.perf_counter() - began
             if counters.step % config.log_every_steps == 0:
                 self._log_step(values)
-            progress.update(counters.step, counters.epoch, {"loss": values["loss"], "lr": self.schedule.lr})
+            progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
                 self._evaluate()
@@ -176,7 +182,7 @@ class Trainer:
         Returns:
             loss (nats per target), grad_norm (before clipping).
         """
-        counters = self.counters
+        counters, config = self.counters, self._config
         self.schedule.before_step(counters.step, counters.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         num_targets = sum(window.num_targets for window in group)
@@ -185,7 +191,7 @@ class Trainer:
             # Values cross the edge between windows, gradients do not.
             state = detach(reset(self._state, window.starts))
             window = window.to(self.device)
-            with self._autocast():
+            with autocast(config.precision, self.device):
                 outputs, self._state = self.task.forward(self.model, window, state)
             window_nats = self.task.nats(outputs, window)
             (window_nats / num_targets).backward()
@@ -195,13 +201,12 @@ class Trainer:
         self._refuse_non_finite("loss", nats / num_targets)
         norm = gradient_norm(self.model.parameters())
         self._refuse_non_finite("gradient norm", float(norm))
-        config = self._config
         counters.sum_clipped += clip_gradients(
             self.model.parameters(), norm, max_norm=config.clip_grad_norm, max_value=config.clip_grad_value
         )
         self.optimizer.step()
         counters.step += 1
-        if self.averaged is not None and counters.epoch >= self._config.averaging_start_epoch:
+        if self.averaged is not None and counters.epoch >= config.averaging_start_epoch:
             self.averaged.update_parameters(self.model)
         counters.tokens += sum(window.num_tokens for window in group)
         counters.sum_nats += nats
@@ -276,7 +281,7 @@ class Trainer:
             split,
             batch_size=self._config.eval_batch_size,
             device=self.device,
-            autocast=self._autocast(),
+            autocast=autocast(self._config.precision, self.device),
         )
 
     @property
@@ -349,16 +354,6 @@ class Trainer:
             return float(self.counters.epoch)
         return self.counters.epoch + self.counters.index / len(self.task.train_windows(self.counters.epoch))
 
-    def _count_steps(self) -> int | None:
-        """Optimizer updates of the whole run; from the first pass where passes differ in windows."""
-        limits = []
-        if self._config.max_epochs is not None:
-            windows: WindowSource = self.task.train_windows(0)
-            limits.append(self._config.max_epochs * math.ceil(len(windows) / self._config.accumulate))
-        if self._config.max_steps is not None:
-            limits.append(self._config.max_steps)
-        return min(limits, default=None)
-
     def _build_average(self) -> AveragedModel | None:
         match self._config.averaging:
             case Averaging.none:
@@ -368,11 +363,6 @@ class Trainer:
                 return AveragedModel(self.model, self.device, multi_avg_fn=average)
             case Averaging.mean:
                 return AveragedModel(self.model, self.device)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self._config.precision is Precision.bf16:
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
     def _shown_best(self) -> str:
         return f"valid/{self.task.metric} {self.counters.best_score:.4f}"

@@ -84,6 +84,13 @@ def test_a_folder_without_text_is_refused(tmp_path):
         load_text_corpus(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["reviews.csv", "REVIEWS.TSV", "reviews.jsonl"])
+def test_a_table_is_not_read_as_running_text(tmp_path, name):
+    (tmp_path / name).write_text(lines(0, 49))
+    with pytest.raises(DataError, match=rf"{name} is a table, not running text: .*; use task=sentiment, or .*\.txt"):
+        load_text_corpus(str(tmp_path / name))
+
+
 def test_an_unreadable_file_of_a_folder_is_named(tmp_path):
     (tmp_path / "a.txt").write_text(lines(0, 9))
     (tmp_path / "b.txt").write_bytes(b"caf\xe9\n")

@@ -20,6 +20,7 @@ from rnnlab.data.tokens import EOS, lines_to_tokens
 from rnnlab.errors import DataError
 
 _SUFFIXES = (".txt", ".text", ".tokens", ".md")
+_TABLES = (".csv", ".tsv", ".jsonl")
 _MIN_TOKENS = 10
 
 
@@ -72,8 +73,8 @@ def load_text_corpus(
         tokenizer: for a text of one's own: words (the default), or whitespace for text that comes tokenised.
 
     Raises:
-        DataError: there is no such corpus or file, it is of another kind, it cannot be read, it is not what the table
-            says, or it has fewer than 10 tokens.
+        DataError: there is no such corpus or file, it is of another kind or a table (.csv, .tsv, .jsonl), it cannot be
+            read, it is not what the list of corpora says, or it has fewer than 10 tokens.
         ValueError: valid, test or tokenizer is given for a named corpus, or there is no such tokenizer.
     """
     found = resolve(corpus, Kind.TEXT)
@@ -113,6 +114,11 @@ def _text_of(file: LoadedFile) -> str:
 
 def _load_own(name: str, path: Path, valid: str | Path | None, test: str | Path | None, tokenizer: str) -> TextCorpus:
     def tokens_of(file: str | Path) -> list[str]:
+        if Path(file).suffix.lower() in _TABLES:
+            raise DataError(
+                f"{file} is a table, not running text: its labels and commas would be learned as words; "
+                "use task=sentiment, or save its texts as a .txt file"
+            )
         return lines_to_tokens(read_text(file), tokenizer, keep_blank_lines=tokenizer == "whitespace")
 
     files = split_files(path, _SUFFIXES) if path.is_dir() else {}

@@ -1,0 +1,178 @@
+"""The recurrence on the CPU engine: what `rnnlab.cells.ops` asks for, on whole windows in C++.
+
+Shapes: T steps, B batch, I input_size, H hidden_size, G gates per cell. What the backward pass needs is laid out as in
+`bptt/`. Half-width tensors are computed in float32; where the processor multiplies bfloat16 itself, their products take
+bfloat16 factors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rnnlab.cells.cpu.library import Product, Window, address, call, library
+
+_CELLS = {"rnn_tanh": (0, 1), "rnn_relu": (1, 1), "lstm": (2, 4), "gru": (3, 3)}
+_FLOAT32, _FLOAT64, _BFLOAT16 = range(3)
+
+Arrays = dict[str, Tensor | None]
+"""Tensors by the names that `Window` gives their addresses."""
+
+
+def runs(x: Tensor) -> bool:
+    """Return whether the engine can work on the tensor: it is built, and the tensor's numbers stand in its memory."""
+    return x.device.type == "cpu" and library().functions is not None
+
+
+def forward(
+    cell: str,
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    lengths: Tensor | None,
+    recurrent_mask: Tensor | None,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+    zoneout_h_share: float,
+    zoneout_c_share: float,
+    clip_state_grad: float,
+    reverse: bool,
+    *,
+    save: bool,
+) -> tuple[Tensor, ...]:
+    """Run a window: y, h_n, c_n (empty but for an LSTM), and for `backward` gates and c, q or h' (else empty)."""
+    dtype = _wide_dtype(x)
+    arrays = _inputs(dtype, x, h_0, c_0, weight_ih, weight_hh, lengths, recurrent_mask, zoneout_h, zoneout_c)
+    arrays |= {"bias_ih": _wide(bias_ih, dtype), "bias_hh": _wide(bias_hh, dtype)}
+    steps, batch, hidden_size, num_gates = x.shape[0], x.shape[1], weight_hh.shape[1], _CELLS[cell][1]
+    y = x.new_empty(steps, batch, hidden_size, dtype=dtype)
+    final = [x.new_empty(batch, hidden_size, dtype=dtype) for _ in range(1 if c_0 is None else 2)]
+    arrays |= {"y": y} | dict(zip(("h_n", "c_n"), final, strict=False))
+    gates, saved = (x.new_empty(0, dtype=dtype) for _ in range(2))
+    if save and num_gates > 1:
+        gates = arrays["gates"] = x.new_empty(steps, batch, num_gates * hidden_size, dtype=dtype)
+    if save and (num_gates > 1 or zoneout_h is not None or zoneout_h_share > 0):
+        saved = arrays["saved"] = torch.empty_like(y)
+    _run("rnnlab_forward", cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
+    results = [tensor.to(x.dtype) for tensor in (y, *final)]
+    return *results, *([x.new_empty(0)] if c_0 is None else []), gates, saved
+
+
+def backward(
+    cell: str,
+    grad_y: Tensor,
+    grad_h_n: Tensor | None,
+    grad_c_n: Tensor | None,
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    y: Tensor,
+    gates: Tensor,
+    saved: Tensor,
+    lengths: Tensor | None,
+    recurrent_mask: Tensor | None,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+    zoneout_h_share: float,
+    zoneout_c_share: float,
+    clip_state_grad: float,
+    reverse: bool,
+    *,
+    needs_grad_x: bool,
+) -> tuple[Tensor, ...]:
+    """Undo `forward`: gradients of x, h_0, c_0 (empty but for an LSTM), both weights and both biases."""
+    dtype = _wide_dtype(x)
+    arrays = _inputs(dtype, x, h_0, c_0, weight_ih, weight_hh, lengths, recurrent_mask, zoneout_h, zoneout_c)
+    given = {"y": y, "grad_y": grad_y, "grad_h_n": grad_h_n, "grad_c_n": grad_c_n}
+    arrays |= {name: _wide(tensor, dtype) for name, tensor in given.items()}
+    arrays |= {"gates": gates, "saved": saved}
+    like = {"grad_x": x if needs_grad_x else None, "grad_h_0": h_0, "grad_c_0": c_0}
+    like |= {"grad_weight_ih": weight_ih, "grad_weight_hh": weight_hh}
+    grads = {name: x.new_empty(0 if tensor is None else tensor.shape, dtype=dtype) for name, tensor in like.items()}
+    grads |= {f"grad_bias_{side}": x.new_empty(weight_hh.shape[0], dtype=dtype) for side in ("ih", "hh")}
+    arrays |= {name: tensor for name, tensor in grads.items() if tensor.numel() > 0}
+    width = weight_hh.shape[0] + (weight_hh.shape[1] if cell == "gru" else 0)
+    arrays["workspace"] = x.new_empty(x.shape[0] * x.shape[1] * width, dtype=dtype)
+    _run("rnnlab_backward", cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
+    return tuple(tensor.to(x.dtype) for tensor in grads.values())
+
+
+def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return a b + bias: (M, K), (K, N), (N,), float32 or float64; transposed views are read in place."""
+    (a, a_transposed), (b, b_transposed) = _laid_out(a), _laid_out(b)
+    depth, rows = a.shape if a_transposed else reversed(a.shape)
+    c = a.new_empty(rows, b.shape[0] if b_transposed else b.shape[1])
+    product = Product(
+        _arithmetic(a), torch.get_num_threads(), a_transposed, b_transposed, rows, c.shape[1], depth,
+        address(a), address(b), address(_wide(bias, a.dtype)), address(c),
+    )  # fmt: skip
+    call("rnnlab_multiply", product)
+    return c
+
+
+def _laid_out(matrix: Tensor) -> tuple[Tensor, bool]:
+    """Return the matrix as it stands in memory, row by row, and whether that is its transpose."""
+    if matrix.t().is_contiguous() and not matrix.is_contiguous():
+        return matrix.t(), True
+    return matrix.contiguous(), False
+
+
+def _wide_dtype(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _wide(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype).contiguous()
+
+
+def _inputs(
+    dtype: torch.dtype,
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    lengths: Tensor | None,
+    recurrent_mask: Tensor | None,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+) -> Arrays:
+    """Name what both passes read, contiguous and in the width that the engine computes in."""
+    numbers = {"x": x, "h_0": h_0, "c_0": c_0, "weight_ih": weight_ih, "weight_hh": weight_hh}
+    numbers["recurrent_mask"] = recurrent_mask
+    arrays = {name: _wide(tensor, dtype) for name, tensor in numbers.items()}
+    whole = {"lengths": lengths, "zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
+    return arrays | {name: None if tensor is None else tensor.contiguous() for name, tensor in whole.items()}
+
+
+def _arithmetic(x: Tensor) -> int:
+    if x.dtype == torch.float64:
+        return _FLOAT64
+    return _BFLOAT16 if x.dtype == torch.bfloat16 and library().multiplies_bfloat16 else _FLOAT32
+
+
+def _run(
+    function: str, cell: str, x: Tensor, arrays: Arrays, reverse: bool, numbers: tuple[float, float, float]
+) -> None:
+    hidden_size = arrays["weight_hh"].shape[1]  # pyright: ignore[reportOptionalMemberAccess]
+    window = Window(
+        cell=_CELLS[cell][0],
+        arithmetic=_arithmetic(x),
+        reverse=reverse,
+        threads=torch.get_num_threads(),
+        steps=x.shape[0],
+        batch=x.shape[1],
+        input_size=x.shape[2],
+        hidden_size=hidden_size,
+        zoneout_h_share=numbers[0],
+        zoneout_c_share=numbers[1],
+        clip_state_grad=numbers[2],
+        **{name: address(tensor) for name, tensor in arrays.items()},
+    )
+    call(function, window)

@@ -1,0 +1,99 @@
+"""The CPU engine as Python sees it: the shared library beside this file, loaded once, called through its C interface.
+
+The library links neither torch nor Python, so one build serves any version of either. It is made when the package is
+installed (see `build`); where there is none, `library()` says why and the recurrences run in PyTorch instead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+INTERFACE = 1
+"""Must equal RNNLAB_ENGINE_INTERFACE of src/engine.h."""
+
+FILE = Path(__file__).with_name("librnnlab_cells.so")
+"""Where `build` puts the library and `library` looks for it."""
+
+_INPUTS = ("lengths", "x", "h_0", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "recurrent_mask")
+_KEPT = (*("y", "h_n", "c_n", "gates", "saved", "grad_y", "grad_h_n", "grad_c_n"),)
+_GRADIENTS = (
+    *("workspace", "grad_x", "grad_h_0", "grad_c_0"),
+    *("grad_weight_ih", "grad_weight_hh", "grad_bias_ih", "grad_bias_hh"),
+)
+
+
+class Window(ctypes.Structure):
+    """`struct rnnlab_window` of src/engine.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("cell", "arithmetic", "reverse", "threads")),
+        *((name, ctypes.c_int64) for name in ("steps", "batch", "input_size", "hidden_size")),
+        *((name, ctypes.c_void_p) for name in (*_INPUTS, "zoneout_h", "zoneout_c")),
+        *((name, ctypes.c_double) for name in ("zoneout_h_share", "zoneout_c_share")),
+        *((name, ctypes.c_void_p) for name in _KEPT),
+        ("clip_state_grad", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in _GRADIENTS),
+    )
+
+
+class Product(ctypes.Structure):
+    """`struct rnnlab_product` of src/engine.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("arithmetic", "threads", "a_transposed", "b_transposed")),
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "depth")),
+        *((name, ctypes.c_void_p) for name in ("a", "b", "bias", "c")),
+    )
+
+
+class Library(NamedTuple):
+    """The loaded engine, or why there is none.
+
+    Attributes:
+        functions: the shared library; None if it cannot be used.
+        detail: the instruction set it uses here ('avx2'), or one phrase that says what is missing.
+        multiplies_bfloat16: whether the processor has instructions for products of bfloat16.
+    """
+
+    functions: ctypes.CDLL | None
+    detail: str
+    multiplies_bfloat16: bool = False
+
+
+@functools.cache
+def library() -> Library:
+    """Load the engine, the first time it is asked for."""
+    if not FILE.exists():
+        return Library(
+            None, "not built: no C++ compiler was found when rnnlab was installed; install one and rnnlab again"
+        )
+    try:
+        functions = ctypes.CDLL(str(FILE))
+    except OSError as error:
+        return Library(None, f"cannot be loaded: {' '.join(str(error).split())}")
+    functions.rnnlab_instruction_set.restype = ctypes.c_char_p
+    if functions.rnnlab_interface() != INTERFACE:
+        return Library(None, "built from another version of rnnlab; install rnnlab again")
+    return Library(functions, functions.rnnlab_instruction_set().decode(), bool(functions.rnnlab_has_bfloat16()))
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Return where a contiguous tensor's numbers stand; None for None."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def call(name: str, arguments: ctypes.Structure) -> None:
+    """Call one function of the engine by the name it has in src/engine.h.
+
+    Raises:
+        MemoryError: the engine could not get the memory that it packs weights into.
+    """
+    functions = library().functions
+    assert functions is not None, "callers ask library() first"
+    if getattr(functions, name)(ctypes.byref(arguments)) != 0:
+        raise MemoryError(f"{name}: out of memory")

@@ -1,0 +1,98 @@
+// The C interface: chooses the instruction set and keeps exceptions inside.
+#include <cstring>
+#include <new>
+
+#include "engine_sets.hpp"
+
+namespace {
+
+struct InstructionSet {
+    const char *name;
+    void (*forward)(const rnnlab_window &);
+    void (*backward)(const rnnlab_window &);
+    void (*multiply)(const rnnlab_product &);
+};
+
+const InstructionSet sets[] = {
+#define X(name) {#name, rnnlab::name::forward, rnnlab::name::backward, rnnlab::name::multiply},
+    RNNLAB_SETS
+#undef X
+};
+
+bool processor_has(const char *name) {
+    if (!std::strcmp(name, "portable")) return true;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (!std::strcmp(name, "avx2")) return avx2;
+    if (!std::strcmp(name, "avx512")) return avx512;
+    if (!std::strcmp(name, "avx512bf16")) return avx512 && __builtin_cpu_supports("avx512bf16");
+#endif
+    return false;
+}
+
+// The set by this name, if this build and processor have it.
+const InstructionSet *find(const char *name) {
+    for (const InstructionSet &set : sets)
+        if (!std::strcmp(set.name, name) && processor_has(name)) return &set;
+    return nullptr;
+}
+
+constexpr char native_bfloat16[] = "avx512bf16";
+
+const InstructionSet *best() {
+    for (const InstructionSet &set : sets)
+        if (std::strcmp(set.name, native_bfloat16) && processor_has(set.name)) return &set;
+    return nullptr;  // not reached: every build holds "portable"
+}
+
+const InstructionSet *&chosen() {
+    static const InstructionSet *set = best();
+    return set;
+}
+
+const InstructionSet *set_for(int32_t arithmetic) {
+    if (arithmetic != RNNLAB_BFLOAT16) return chosen();
+    const InstructionSet *native = find(native_bfloat16);
+    return native ? native : find("portable");
+}
+
+// An exception must not leave the C interface; the only one the engine throws is for want of memory.
+template <class Call> int guarded(Call call) {
+    try {
+        call();
+        return 0;
+    } catch (const std::bad_alloc &) {
+        return 1;
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+int rnnlab_interface(void) { return RNNLAB_ENGINE_INTERFACE; }
+const char *rnnlab_instruction_set(void) { return chosen()->name; }
+
+int rnnlab_has_bfloat16(void) { return find(native_bfloat16) != nullptr; }
+
+int rnnlab_use_instruction_set(const char *name) {
+    const InstructionSet *set = name ? find(name) : best();
+    if (!set) return 1;
+    chosen() = set;
+    return 0;
+}
+
+int rnnlab_forward(const rnnlab_window *window) {
+    return guarded([&] { set_for(window->arithmetic)->forward(*window); });
+}
+int rnnlab_backward(const rnnlab_window *window) {
+    return guarded([&] { set_for(window->arithmetic)->backward(*window); });
+}
+int rnnlab_multiply(const rnnlab_product *call) {
+    return guarded([&] { set_for(call->arithmetic)->multiply(*call); });
+}
+
+}  // extern "C"

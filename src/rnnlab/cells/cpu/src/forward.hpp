@@ -1,0 +1,204 @@
+// The forward pass of one layer in one direction.
+//
+// A thread takes its chunks through all steps by itself; threads meet once, when the packed weights are ready. So a
+// busy core delays the end of a window and not every step of it.
+#pragma once
+#include "cells.hpp"
+#include "layout.hpp"
+
+namespace rnnlab::RNNLAB_ISA {
+
+template <class P, class Cell> class Forward : Layout<P, Cell> {
+    using T = Value<P>;
+    using E = Element<P>;
+    using Base = Layout<P, Cell>;
+    using Base::num_gates, Base::window, Base::steps, Base::batch, Base::input_size, Base::hidden_size, Base::gate_rows;
+
+  public:
+    explicit Forward(const rnnlab_window &w)
+        : Base(w), keep(w.saved), steps_at_once(std::max<int64_t>(1, 96 * this->threads / std::max<int64_t>(1, batch))),
+          input_weights(input_size, gate_rows), recurrent_weights(this->unit_blocks() * this->panel_elements()),
+          bias(gate_rows), bias_q(this->unit_blocks() * panel_width<P>), workers(this->threads) {
+        const int64_t rows = this->chunks_a_thread() * max_rows;
+        for (Worker &worker : workers) {
+            for (Buffer<E> &state : worker.state) state.reserve(rows * elements<P>(hidden_size));
+            if (num_gates > 1 && !keep) worker.gates.reserve(steps_at_once * rows * gate_rows);
+        }
+        merge_biases();
+    }
+
+    void run() {
+        const auto ih = rows_of<T>(window.weight_ih, gate_rows, input_size);
+        const auto hh = rows_of<T>(window.weight_hh, gate_rows, hidden_size);
+        in_parallel(this->threads, [&](int thread, int threads) {
+            share(input_weights.panels(), thread, threads, [&](int64_t j) { input_weights.fill({ih.data(), false}, j); });
+            share(this->unit_blocks(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
+            Worker &worker = workers[thread];
+            worker.chunks = this->chunks_of(thread, threads);
+            begin(worker);
+            meet();
+            for (int64_t first = 0; first < steps; first += steps_at_once) {
+                const int64_t last = std::min(steps, first + steps_at_once);
+                project(worker, first, last);
+                for (int64_t step = first; step < last; ++step) advance(worker, step, first);
+            }
+        });
+    }
+
+  private:
+    // What a thread works with.
+    struct Worker {
+        std::vector<const Chunk *> chunks;
+        Buffer<E> state[2];  // h of all chunks, packed: before even and before odd steps
+        Buffer<E> packed;
+        Buffer<T> gates;     // W_ih x + b of a few steps, where no backward pass follows
+        std::vector<const T *> inputs;
+        std::vector<T *> projections;
+    };
+
+    const bool keep;
+    const int64_t steps_at_once;  // projected together: about 96 rows a thread, which stay in a cache
+    Panels<P> input_weights;
+    Buffer<E> recurrent_weights;  // [block of units][gate][k][unit]
+    Buffer<T> bias, bias_q;
+    std::vector<Worker> workers;
+
+    // b_ih + b_hh can be added once for the whole window, but for b_hn, which the GRU's reset gate scales.
+    void merge_biases() {
+        if (!window.bias_ih) return;
+        const T *ih = static_cast<const T *>(window.bias_ih), *hh = static_cast<const T *>(window.bias_hh);
+        const int64_t together = Cell::has_q ? 2 * hidden_size : gate_rows;
+        for (int64_t i = 0; i < gate_rows; ++i) bias.data()[i] = i < together ? ih[i] + hh[i] : ih[i];
+        std::fill_n(bias_q.data(), this->unit_blocks() * panel_width<P>, T(0));
+        std::copy(hh + together, hh + gate_rows, bias_q.data());
+    }
+
+    E *recurrent_panel(int64_t block, int gate) {
+        return recurrent_weights.data() + block * this->panel_elements() +
+               gate * elements<P>(hidden_size) * this->vectors(block) * lanes<T>;
+    }
+    void pack_recurrent(const T *const *weight_hh, int64_t block) {
+        for (int g = 0; g < num_gates; ++g)
+            pack<P>({weight_hh, false}, 0, hidden_size, g * hidden_size + block * panel_width<P>, this->units(block),
+                    this->vectors(block) * lanes<T>, recurrent_panel(block, g));
+    }
+
+    T *h(const Chunk &chunk, int row) const { return static_cast<T *>(window.h_n) + chunk.row[row] * hidden_size; }
+    E *packed_state(Worker &worker, int64_t chunk, int64_t step) const {
+        return worker.state[step & 1].data() + chunk * max_rows * elements<P>(hidden_size);
+    }
+    // Pack units of h for the product of the next step.
+    void pack_state(const Chunk &chunk, int alive, int64_t unit, int64_t count, E *packed) const {
+        const T *rows[max_rows], *masks[max_rows];
+        for (int r = 0; r < alive; ++r) rows[r] = h(chunk, r);
+        this->of(chunk, static_cast<const T *>(window.recurrent_mask), hidden_size, masks);
+        pack<P>({rows, false, window.recurrent_mask ? masks : nullptr}, unit, count, 0, alive, chunk.count,
+                packed + unit / P::depth * chunk.count);
+    }
+
+    // Copy the initial state to where the running one stands, and clear the outputs that no step writes.
+    void begin(Worker &worker) const {
+        for (size_t i = 0; i < worker.chunks.size(); ++i) {
+            const Chunk &chunk = *worker.chunks[i];
+            for (int r = 0; r < chunk.count; ++r) {
+                const int64_t at = chunk.row[r] * hidden_size;
+                std::copy_n(static_cast<const T *>(window.h_0) + at, hidden_size, h(chunk, r));
+                if (Cell::has_cell_state)
+                    std::copy_n(static_cast<const T *>(window.c_0) + at, hidden_size, static_cast<T *>(window.c_n) + at);
+                for (int64_t t = chunk.length[r]; t < steps; ++t) clear(t * batch + chunk.row[r]);
+            }
+            pack_state(chunk, chunk.count, 0, hidden_size, packed_state(worker, i, 0));
+        }
+    }
+
+    // Zero what a step writes that does not happen.
+    void clear(int64_t place) const {
+        auto fill = [&](void *array, int64_t width) {
+            if (array) std::fill_n(static_cast<T *>(array) + place * width, width, T(0));
+        };
+        fill(window.y, hidden_size);
+        fill(window.gates, gate_rows);
+        fill(window.saved, hidden_size);
+    }
+
+    // Where W_ih x + b of a chunk's rows stands. A simple cell needs it no longer than the outputs, so it is there.
+    void gate_rows_at(Worker &worker, int64_t chunk, int alive, int64_t step, int64_t first, T **rows) const {
+        if (num_gates > 1 && !keep) {
+            T *begin = worker.gates.data() + (step - first) * this->chunks_a_thread() * max_rows * gate_rows;
+            for (int r = 0; r < alive; ++r) rows[r] = begin + (chunk * max_rows + r) * gate_rows;
+        } else {
+            this->at(*worker.chunks[chunk], alive, step, static_cast<T *>(num_gates == 1 ? window.y : window.gates),
+                     gate_rows, rows);
+        }
+    }
+
+    // W_ih x + b for steps first..last.
+    void project(Worker &worker, int64_t first, int64_t last) {
+        worker.inputs.clear();
+        worker.projections.clear();
+        for (int64_t step = first; step < last; ++step)
+            for (size_t i = 0; i < worker.chunks.size(); ++i) {
+                const T *inputs[max_rows];
+                T *projections[max_rows];
+                const int alive = worker.chunks[i]->alive(step);
+                this->at(*worker.chunks[i], alive, step, static_cast<const T *>(window.x), input_size, inputs);
+                gate_rows_at(worker, i, alive, step, first, projections);
+                worker.inputs.insert(worker.inputs.end(), inputs, inputs + alive);
+                worker.projections.insert(worker.projections.end(), projections, projections + alive);
+            }
+        multiply<P>({worker.inputs.data(), false}, worker.inputs.size(), input_weights,
+                    window.bias_ih ? bias.data() : nullptr, worker.projections.data(), worker.packed);
+    }
+
+    // One step of all chunks: blocks outside, so that a block's weights serve all chunks while they are in a cache.
+    void advance(Worker &worker, int64_t step, int64_t first) {
+        for (int64_t block = 0; block < this->unit_blocks(); ++block)
+            for (size_t i = 0; i < worker.chunks.size(); ++i) {
+                const Chunk &chunk = *worker.chunks[i];
+                const int alive = chunk.alive(step);
+                if (alive == 0) continue;
+                T *gates[max_rows];
+                gate_rows_at(worker, i, alive, step, first, gates);
+                advance(chunk, alive, step, block, gates, packed_state(worker, i, step));
+                if (const int next = chunk.alive(step + 1); next > 0)
+                    pack_state(chunk, next, block * panel_width<P>, this->units(block), packed_state(worker, i, step + 1));
+            }
+    }
+
+    void advance(const Chunk &chunk, int alive, int64_t step, int64_t block, T **gates, const E *state) {
+        const int vectors = this->vectors(block), width = vectors * lanes<T>;
+        const int64_t unit = block * panel_width<P>;
+        const int rows = chunk.kernel_rows(alive);
+        alignas(64) T sums[num_gates][max_rows][panel_width<P>];
+        for (int g = 0; g < num_gates; ++g) {
+            const T *start[max_rows] = {};
+            T *out[max_rows] = {};
+            for (int r = 0; r < rows; ++r) {
+                start[r] = bias_q.data() + unit;
+                out[r] = sums[g][r];
+            }
+            const bool is_q = Cell::has_q && g == 2 && window.bias_ih;
+            kernels<P>.of[rows - 1][vectors - 1](state, chunk.count, recurrent_panel(block, g), elements<P>(hidden_size),
+                                                  is_q ? start : nullptr, out);
+        }
+        T *y[max_rows], *saved[max_rows];
+        this->at(chunk, alive, step, static_cast<T *>(window.y), hidden_size, y);
+        this->at(chunk, alive, step, static_cast<T *>(keep ? window.saved : nullptr), hidden_size, saved);
+        const bool zones = window.zoneout_h || window.zoneout_h_share != 0;
+        for (int r = 0; r < alive; ++r) {
+            T *c = Cell::has_cell_state ? static_cast<T *>(window.c_n) + chunk.row[r] * hidden_size : nullptr;
+            const int64_t place = this->place(chunk, r, step);
+            const ForwardRow<T> row{gates[r], h(chunk, r), c, saved[r], keep, this->zoneout_c(place)};
+            const Zoneout<T> zoneout_h = this->zoneout_h(place);
+            for (int v = 0; v < width; v += lanes<T>) {
+                const int64_t u = unit + v, n = hidden_size - u;
+                Vector<T> after = Cell::forward(row, sums[0][r] + v, max_rows * panel_width<P>, u, n, hidden_size);
+                if (zones) after = zoneout_h.mix(load(row.h + u, n), after, u, n);
+                store(row.h + u, after, n);
+                store(y[r] + u, after, n);
+            }
+        }
+    }
+};
+
+}  // namespace rnnlab::RNNLAB_ISA

@@ -1,0 +1,125 @@
+// How the work of a window is divided: chunks of rows for the kernels, chunks for the threads, blocks of hidden units.
+#pragma once
+#include <numeric>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "cells.hpp"
+#include "engine.h"
+
+namespace rnnlab::RNNLAB_ISA {
+
+// Run work(thread, threads) on up to `threads` threads; inside it, `meet` waits for all of them.
+template <class Work> void in_parallel(int threads, Work work) {
+#if defined(_OPENMP)
+#pragma omp parallel num_threads(threads)
+    work(omp_get_thread_num(), omp_get_num_threads());
+#else
+    (void)threads;
+    work(0, 1);
+#endif
+}
+inline void meet() {
+#if defined(_OPENMP)
+#pragma omp barrier
+#endif
+}
+// Do item(i) for one thread's share of 0..items.
+template <class Item> void share(int64_t items, int thread, int threads, Item item) {
+    for (int64_t i = items * thread / threads; i < items * (thread + 1) / threads; ++i) item(i);
+}
+
+template <class T> std::vector<const T *> rows_of(const void *matrix, int64_t rows, int64_t columns) {
+    std::vector<const T *> list(rows);
+    for (int64_t i = 0; i < rows; ++i) list[i] = static_cast<const T *>(matrix) + i * columns;
+    return list;
+}
+
+// Rows of the batch that go through the kernels together, the longest first.
+struct Chunk {
+    int count = 0;
+    int64_t row[max_rows], length[max_rows];
+
+    // How many rows go through a kernel when `alive` of them count.
+    int kernel_rows(int alive) const { return std::max<int>(alive, std::min<int64_t>(even_rows, count)); }
+    // How many rows have step `step`; they are the first ones.
+    int alive(int64_t step) const {
+        int n = count;
+        while (n > 0 && length[n - 1] <= step) --n;
+        return n;
+    }
+};
+
+// What a window looks like to one cell and arithmetic. Row b's step s works on input t = s, or length - 1 - s in
+// reverse; steps past a row's length do not happen.
+template <class P, class Cell> struct Layout {
+    using T = Value<P>;
+    static constexpr int num_gates = Cell::num_gates;
+
+    const rnnlab_window &window;
+    const int64_t steps, batch, input_size, hidden_size, gate_rows;
+    const int threads;
+    std::vector<Chunk> chunks;
+
+    explicit Layout(const rnnlab_window &w)
+        : window(w), steps(w.steps), batch(w.batch), input_size(w.input_size), hidden_size(w.hidden_size),
+          gate_rows(num_gates * w.hidden_size), threads(std::max<int64_t>(1, std::min<int64_t>(w.threads, w.batch))) {
+        std::vector<int64_t> order(batch);
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
+        // As many for each thread, but none so small that its rows would be added up in another way.
+        int64_t count = (batch + max_rows - 1) / max_rows;
+        count = std::min((count + threads - 1) / threads * threads, std::max<int64_t>(batch > 0, batch / even_rows));
+        for (int64_t i = 0; i < count; ++i) {
+            Chunk chunk;
+            share(batch, i, count, [&](int64_t j) {
+                chunk.row[chunk.count] = order[j];
+                chunk.length[chunk.count++] = length(order[j]);
+            });
+            chunks.push_back(chunk);
+        }
+    }
+
+    int64_t length(int64_t row) const { return window.lengths ? window.lengths[row] : steps; }
+    // The most chunks and the most rows that one thread gets.
+    int64_t chunks_a_thread() const { return (chunks.size() + threads - 1) / threads; }
+    // A thread's chunks: dealt out back and forth, so that each thread gets long and short ones.
+    std::vector<const Chunk *> chunks_of(int thread, int num_threads) const {
+        std::vector<const Chunk *> mine;
+        for (size_t i = 0; i < chunks.size(); ++i) {
+            const int turn = i % (2 * num_threads);
+            if ((turn < num_threads ? turn : 2 * num_threads - 1 - turn) == thread) mine.push_back(&chunks[i]);
+        }
+        return mine;
+    }
+
+    // Where a chunk's row stands in arrays over (T, B) at a step.
+    int64_t place(const Chunk &chunk, int row, int64_t step) const {
+        return (window.reverse ? chunk.length[row] - 1 - step : step) * batch + chunk.row[row];
+    }
+    // Rows of an array over (T, B) at a step.
+    template <class N> void at(const Chunk &chunk, int count, int64_t step, N *array, int64_t width, N **rows) const {
+        for (int r = 0; r < count; ++r) rows[r] = array ? array + place(chunk, r, step) * width : nullptr;
+    }
+    // Rows of an array over (B).
+    template <class N> static void of(const Chunk &chunk, N *array, int64_t width, N **rows) {
+        for (int r = 0; r < chunk.count; ++r) rows[r] = array ? array + chunk.row[r] * width : nullptr;
+    }
+
+    Zoneout<T> zoneout_h(int64_t place) const {
+        return {window.zoneout_h ? window.zoneout_h + place * hidden_size : nullptr, T(window.zoneout_h_share)};
+    }
+    Zoneout<T> zoneout_c(int64_t place) const {
+        return {window.zoneout_c ? window.zoneout_c + place * hidden_size : nullptr, T(window.zoneout_c_share)};
+    }
+
+    // Hidden units are worked on in blocks as wide as a panel; the last may be one vector wide.
+    int64_t unit_blocks() const { return (hidden_size + panel_width<P> - 1) / panel_width<P>; }
+    int64_t units(int64_t block) const { return std::min<int64_t>(panel_width<P>, hidden_size - block * panel_width<P>); }
+    int vectors(int64_t block) const { return units(block) > lanes<T> ? 2 : 1; }
+    // Elements of a recurrent panel: all k of all gates for one block.
+    int64_t panel_elements() const { return num_gates * elements<P>(hidden_size) * panel_width<P>; }
+};
+
+}  // namespace rnnlab::RNNLAB_ISA

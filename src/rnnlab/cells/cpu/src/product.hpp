@@ -1,0 +1,290 @@
+// Matrix products on packed factors: the register kernel, the packing, and the blocking for caches around them.
+//
+// out[r][c] = start[r][c] + sum over k of a[k][r] * b[k][c]
+//
+// Both factors are packed so that the kernel reads them front to back: `a` in blocks of up to `max_rows` rows, one
+// number broadcast at a time; `b` in panels of one or two vectors. A matrix is handed over as pointers to its rows, so
+// that any choice of rows (valid steps, one thread's part of the batch, the states of the step before) is a matrix too.
+#pragma once
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+#include "simd.hpp"
+
+namespace rnnlab::RNNLAB_ISA {
+
+constexpr int max_rows = RNNLAB_BLOCK_ROWS;
+
+// Memory for numbers, not initialised, on a cache line's border.
+template <class T> class Buffer {
+  public:
+    explicit Buffer(int64_t size = 0) { reserve(size); }
+    ~Buffer() { std::free(memory_); }
+    Buffer(const Buffer &) = delete;
+    Buffer &operator=(const Buffer &) = delete;
+    Buffer(Buffer &&other) noexcept : memory_(other.memory_), size_(other.size_) {
+        other.memory_ = nullptr;
+        other.size_ = 0;
+    }
+    // Make room; what was inside is lost.
+    void reserve(int64_t size) {
+        if (size <= size_) return;
+        std::free(memory_);
+        size_ = 0;
+        memory_ = static_cast<T *>(std::aligned_alloc(64, (size * sizeof(T) + 63) / 64 * 64));
+        if (!memory_) throw std::bad_alloc();
+        size_ = size;
+    }
+    T *data() { return memory_; }
+    const T *data() const { return memory_; }
+
+  private:
+    T *memory_ = nullptr;
+    int64_t size_ = 0;
+};
+
+// How numbers are kept in packed factors. `depth` of them that meet in one product share an element.
+template <class T> struct Plain {
+    using Value = T;
+    using Element = T;
+    static constexpr int depth = 1;
+    static RNNLAB_INLINE Element join(T first, T) { return first; }
+    static RNNLAB_INLINE Vector<T> add_product(Vector<T> sum, Vector<T> b, Element a) { return sum + b * a; }
+};
+using Float32 = Plain<float>;
+using Float64 = Plain<double>;
+
+struct BFloat16 {  // two bfloat16 in 32 bits, the first in the lower half
+    using Value = float;
+    using Element = uint32_t;
+    static constexpr int depth = 2;
+    static RNNLAB_INLINE uint32_t round(float x) {  // to nearest, ties to even; nan stays nan
+        uint32_t bits;
+        __builtin_memcpy(&bits, &x, sizeof bits);
+        return x == x ? (bits + 0x7fff + (bits >> 16 & 1)) >> 16 : bits >> 16 | 0x40;
+    }
+    static RNNLAB_INLINE uint32_t join(float first, float second) { return round(first) | round(second) << 16; }
+    static RNNLAB_INLINE Vector<float> add_product(Vector<float> sum, Vector<uint32_t> b, uint32_t a) {
+#if defined(__AVX512BF16__)
+        return (Vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)b, (__m512bh)all<uint32_t>(a));
+#else
+        constexpr uint32_t high = 0xffff0000;
+        auto factor = all<uint32_t>(a);
+        sum += (Vector<float>)(b << 16) * (Vector<float>)(factor << 16);
+        return sum + (Vector<float>)(b & high) * (Vector<float>)(factor & high);
+#endif
+    }
+};
+
+template <class P> using Value = typename P::Value;
+template <class P> using Element = typename P::Element;
+template <class P> constexpr int panel_width = 2 * lanes<Value<P>>;
+template <class P> constexpr int64_t elements(int64_t depth) { return (depth + P::depth - 1) / P::depth; }
+
+// start[r] is null (from zero) or where row r's sums begin; a_stride elements stand between a's rows of one k.
+template <class P>
+using KernelFunction = void (*)(const Element<P> *a, int64_t a_stride, const Element<P> *b, int64_t depth,
+                                const Value<P> *const *start, Value<P> *const *out);
+
+template <class P, int rows, int vectors>
+void kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b, int64_t depth, const Value<P> *const *start,
+            Value<P> *const *out) {
+    using T = Value<P>;
+    constexpr int width = lanes<T>;
+    // Few sums would wait for each other's additions: several of each then go side by side.
+    constexpr int copies = rows == 1 ? 4 : rows == 2 ? 2 : 1;
+    Vector<T> sum[copies][rows][vectors];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; ++v) {
+            sum[0][r][v] = start ? load(start[r] + v * width) : Vector<T>{};
+#pragma GCC unroll 4
+            for (int u = 1; u < copies; ++u) sum[u][r][v] = Vector<T>{};
+        }
+    int64_t k = 0;
+    for (; k + copies <= depth; k += copies) {
+#pragma GCC unroll 4
+        for (int u = 0; u < copies; ++u) {
+            Vector<Element<P>> panel[vectors];
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; ++v) {
+                panel[v] = load(b + v * width);
+                if (v * RNNLAB_VECTOR_BYTES % 64 == 0)  // once a cache line
+                    __builtin_prefetch(b + v * width + RNNLAB_PREFETCH_BYTES / sizeof *b);
+            }
+#pragma GCC unroll 16
+            for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+                for (int v = 0; v < vectors; ++v) sum[u][r][v] = P::add_product(sum[u][r][v], panel[v], a[r]);
+            a += a_stride;
+            b += vectors * width;
+        }
+    }
+    for (; k < depth; ++k, a += a_stride, b += vectors * width)
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; ++v)
+                sum[0][r][v] = P::add_product(sum[0][r][v], load(b + v * width), a[r]);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; ++v) {
+            Vector<T> total = sum[0][r][v];
+#pragma GCC unroll 4
+            for (int u = 1; u < copies; ++u) total += sum[u][r][v];
+            store(out[r] + v * width, total);
+        }
+}
+
+// kernels<P>.of[r - 1][v - 1] works on r rows and v vectors.
+template <class P> struct Kernels {
+    KernelFunction<P> of[max_rows][2];
+    constexpr Kernels() : of{} { fill<max_rows>(); }
+    template <int rows> constexpr void fill() {
+        of[rows - 1][0] = kernel<P, rows, 1>;
+        of[rows - 1][1] = kernel<P, rows, 2>;
+        if constexpr (rows > 1) fill<rows - 1>();
+    }
+};
+template <class P> inline constexpr Kernels<P> kernels{};
+
+// From this many rows on, a kernel adds the products of a sum one after the other, whatever their number: a row's result
+// does not depend on the rows beside it. Fewer rows are filled up to it where the threads decide who is beside whom.
+constexpr int64_t even_rows = 3;
+
+// A factor by its rows. `deep`: k counts the rows, and the other index runs along each; else the other way round.
+template <class T> struct Matrix {
+    const T *const *rows;
+    bool deep;
+    const T *const *scales = nullptr;  // numbers that multiply those of each row one by one, or null
+};
+
+// out[k / P::depth][c] for c < width: entries k0.. of columns c0.. of a factor, and 0 past `count` columns.
+template <class P>
+void pack(const Matrix<Value<P>> &from, int64_t k0, int64_t depth, int64_t c0, int64_t count, int64_t width,
+          Element<P> *out) {
+    using T = Value<P>;
+    auto at = [&](int64_t k, int64_t c) -> T {
+        const int64_t row = from.deep ? k : c, column = from.deep ? c : k;
+        return from.scales ? from.rows[row][column] * from.scales[row][column] : from.rows[row][column];
+    };
+    for (int64_t k = k0; k < k0 + depth; k += P::depth, out += width) {
+        if constexpr (P::depth == 1) {
+            if (from.deep && !from.scales) {  // the loop that compilers turn into copies of vectors
+                std::copy_n(from.rows[k] + c0, count, out);
+            } else {
+                for (int64_t c = 0; c < count; ++c) out[c] = at(k, c0 + c);
+            }
+        } else {
+            for (int64_t c = 0; c < count; ++c)
+                out[c] = P::join(at(k, c0 + c), k + 1 < k0 + depth ? at(k + 1, c0 + c) : T(0));
+        }
+        std::fill(out + count, out + width, Element<P>(0));
+    }
+}
+
+constexpr int64_t block_depth = 256;  // numbers deep: a block of `a` stays in the first cache, a panel of `b` beside it
+constexpr int64_t group_blocks = 16;  // blocks of `a` that share a panel before it leaves the cache
+
+// The factor b, packed: [block of k][panel][k][panel_width].
+template <class P> struct Panels {
+    int64_t depth, columns;
+    Buffer<Element<P>> storage;
+
+    Panels(int64_t depth, int64_t columns)
+        : depth(depth), columns(columns),
+          storage((depth + block_depth - 1) / block_depth * panels() * panel_elements()) {}
+    int64_t panels() const { return (columns + panel_width<P> - 1) / panel_width<P>; }
+    static constexpr int64_t panel_elements() { return elements<P>(block_depth) * panel_width<P>; }
+    Element<P> *panel(int64_t k0, int64_t j) {
+        return storage.data() + (k0 / block_depth * panels() + j) * panel_elements();
+    }
+    const Element<P> *panel(int64_t k0, int64_t j) const { return const_cast<Panels *>(this)->panel(k0, j); }
+    // Fill panel j from `from`, all k; `from`'s k 0 is this factor's.
+    void fill(const Matrix<Value<P>> &from, int64_t j) {
+        const int64_t c0 = j * panel_width<P>, count = std::min<int64_t>(panel_width<P>, columns - c0);
+        for (int64_t k0 = 0; k0 < depth; k0 += block_depth)
+            pack<P>(from, k0, std::min(block_depth, depth - k0), c0, count, panel_width<P>, panel(k0, j));
+    }
+};
+
+// out (rows, columns) = [bias | out] + a b for one block of k, with b's panels for it packed at `b`.
+template <class P>
+void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t depth, const Element<P> *b,
+                    int64_t columns, const Value<P> *bias, Value<P> *const *out, Buffer<Element<P>> &packed) {
+    using T = Value<P>;
+    constexpr int width = panel_width<P>;
+    const int64_t blocks = (rows + max_rows - 1) / max_rows, deep = elements<P>(depth);
+    auto first_row = [&](int64_t block) { return rows * block / blocks; };
+    auto kernel_rows = [&](int64_t block) { return std::max(even_rows, first_row(block + 1) - first_row(block)); };
+    packed.reserve(group_blocks * max_rows * elements<P>(block_depth));
+    alignas(64) T tile[max_rows * width] = {};
+    T *targets[max_rows];
+    const T *starts[max_rows];
+    for (int64_t group = 0; group < blocks; group += group_blocks) {
+        const int64_t last = std::min(blocks, group + group_blocks);
+        for (int64_t i = group; i < last; ++i)
+            pack<P>(a, k0, depth, first_row(i), first_row(i + 1) - first_row(i), kernel_rows(i),
+                    packed.data() + (i - group) * max_rows * deep);
+        const Element<P> *panel = b;
+        for (int64_t c0 = 0; c0 < columns; c0 += width, panel += Panels<P>::panel_elements()) {
+            const int64_t count = std::min<int64_t>(width, columns - c0);
+            for (int64_t i = group; i < last; ++i) {
+                const int64_t row = first_row(i), n = first_row(i + 1) - row, all_rows = kernel_rows(i);
+                const bool from_zero = k0 == 0 && !bias;
+                for (int64_t r = 0; r < all_rows; ++r) {
+                    T *in_tile = tile + r * width;
+                    starts[r] = targets[r] = in_tile;
+                    if (r >= n) continue;
+                    T *target = out[row + r] + c0;
+                    const T *start = k0 == 0 && bias ? bias + c0 : target;
+                    if (count == width) {
+                        targets[r] = target;
+                        starts[r] = start;
+                        __builtin_prefetch(target, 1);
+                    } else if (!from_zero) {
+                        std::copy_n(start, count, in_tile);
+                    }
+                }
+                kernels<P>.of[all_rows - 1][1](packed.data() + (i - group) * max_rows * deep, all_rows, panel, deep,
+                                               from_zero ? nullptr : starts, targets);
+                if (count < width)
+                    for (int64_t r = 0; r < n; ++r) std::copy_n(tile + r * width, count, out[row + r] + c0);
+            }
+        }
+    }
+}
+
+// out = a b + bias with all of b packed before; `out` gives M rows of b.columns numbers.
+template <class P>
+void multiply(const Matrix<Value<P>> &a, int64_t rows, const Panels<P> &b, const Value<P> *bias,
+              Value<P> *const *out, Buffer<Element<P>> &packed) {
+    for (int64_t k0 = 0; rows > 0 && k0 < b.depth; k0 += block_depth)
+        multiply_block<P>(a, rows, k0, std::min(block_depth, b.depth - k0), b.panel(k0, 0), b.columns, bias, out,
+                          packed);
+}
+
+// out = a b, with b packed block by block on the way: for a sum over many k.
+template <class P>
+void multiply(const Matrix<Value<P>> &a, int64_t rows, const Matrix<Value<P>> &b, int64_t depth, int64_t columns,
+              Value<P> *const *out, Buffer<Element<P>> &packed) {
+    Panels<P> panels(block_depth, columns);
+    for (int64_t k0 = 0; rows > 0 && k0 < depth; k0 += block_depth) {
+        const int64_t deep = std::min(block_depth, depth - k0);
+        for (int64_t j = 0; j < panels.panels(); ++j) {
+            const int64_t c0 = j * panel_width<P>, count = std::min<int64_t>(panel_width<P>, columns - c0);
+            pack<P>(b, k0, deep, c0, count, panel_width<P>, panels.panel(0, j));
+        }
+        multiply_block<P>(a, rows, k0, deep, panels.panel(0, 0), columns, nullptr, out, packed);
+    }
+}
+
+}  // namespace rnnlab::RNNLAB_ISA

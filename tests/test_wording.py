@@ -1,0 +1,24 @@
+"""How messages are worded."""
+
+import pytest
+
+from rnnlab.tasks.music import Music
+from rnnlab.tasks.next_word import NextWord
+from rnnlab.tasks.sentiment import Sentiment
+from rnnlab.wording import better, right_choice
+
+
+@pytest.mark.parametrize("task", [Music, NextWord, Sentiment])
+def test_the_score_that_chooses_the_best_checkpoint_improves_as_the_task_says(task):
+    assert better(f"valid/{task.metric}") == ("higher" if task.higher_is_better else "lower")
+
+
+def test_a_number_that_is_neither_good_nor_bad_has_no_direction():
+    assert better("tunes/longest_copy_max") == ""
+    assert better("test/loss") == better("loss") == "lower"
+
+
+def test_another_word_for_a_choice_is_put_right_and_a_typo_guessed_at():
+    assert right_choice("Gpu", ["cpu", "cuda"]) == "; use cuda"
+    assert right_choice("gpu", ["rnn", "gru"]) == "; did you mean gru?"
+    assert right_choice("zzz", ["cpu", "cuda"]) == ""
