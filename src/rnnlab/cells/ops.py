@@ -45,7 +45,8 @@ def run_direction(
     h_0, c_0 = state if len(state) == 2 else (state[0], None)
     save = needs_grad(x, *state, *weights)
     # Without a gradient there is nothing that torch must know, and its way to an op costs as much as a small step.
-    plain = not save and type(x) is Tensor and not torch.compiler.is_compiling()
+    plain = not save and type(x) is Tensor and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+    plain = plain and torch._C._functorch.maybe_current_level() is None  # no vmap, no jvp around the call
     y, h_n, c_n, _, _ = (_run if plain else torch.ops.rnnlab.recurrence)(
         cell, x, h_0, c_0, *weights, lengths, extras.recurrent_mask, *_zoneout(extras), extras.clip_state_grad or 0.0,
         reverse, save and not extras.recompute, save and extras.recompute,

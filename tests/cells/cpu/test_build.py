@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,3 +56,15 @@ def test_every_machine_gets_a_set_that_any_processor_of_its_kind_runs(machine: s
 )
 def test_installing_with_a_compiler_gives_an_engine_that_loads() -> None:
     assert library.library().functions is not None, library.library().detail
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None or library.library().functions is None, reason="needs objdump")
+def test_what_the_sets_share_runs_on_any_processor() -> None:
+    """The linker keeps one copy of a shared function; its instructions must be those of the portable set."""
+    listing = subprocess.run(["objdump", "-d", str(library.FILE)], capture_output=True, text=True, check=True).stdout
+    weak = subprocess.run(["nm", "-C", str(library.FILE)], capture_output=True, text=True, check=True).stdout
+    addresses = {line.split()[0] for line in weak.splitlines() if len(line.split()) > 2 and line.split()[1] in "Ww"}
+    own = [block for block in listing.split("\n\n") if block.strip().partition(" ")[0] in addresses]
+    shared = [block for block in own if "rnnlab" not in block.splitlines()[0]]
+    assert shared
+    assert not [block.splitlines()[0] for block in shared if re.search(r"%[yz]mm|\bv[a-z]+[ps][sd]\b", block)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.cells import reference
+from rnnlab.cells import GRU, reference
 from rnnlab.cells.cpu import engine
 from rnnlab.cells.cpu.library import Library, library
 from rnnlab.cells.reference import Weights
@@ -211,3 +215,72 @@ def test_activations_are_accurate_from_tiny_to_saturated_numbers(instruction_set
         weights = (zero[0].repeat(3, 1), zero[1].repeat(3, 1), gates, 0 * gates)
         y = engine.forward("gru", x, h_0, None, *weights, *tail, save=False)[0].squeeze()
         torch.testing.assert_close(y, bias.double().sigmoid().to(dtype), rtol=8 * torch.finfo(dtype).eps, atol=1e-37)
+
+
+def test_fewer_threads_than_asked_for_are_enough() -> None:
+    program = (
+        "import torch; torch.set_num_threads(8)\n"
+        "from rnnlab.cells import GRU; layer = GRU(20, 30, backend='cpu'); x = torch.randn(6, 40, 20)\n"
+        "y, _ = layer(x); y.square().sum().backward(); torch.set_num_threads(1)\n"
+        "assert torch.equal(y, layer(x)[0]); print('done')"
+    )
+    for limit in ({"OMP_THREAD_LIMIT": "1"}, {"OMP_THREAD_LIMIT": "3"}, {"OMP_DYNAMIC": "true"}):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, **limit}, capture_output=True, text=True
+        )
+        assert done.stdout == "done\n", (limit, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("h_0", torch.zeros(3, 5), "h_0 must be (3, 4) on cpu, got (3, 5) on cpu"),
+        ("h_0", torch.zeros(3, 4, device="meta"), "h_0 must be (3, 4) on cpu, got (3, 4) on meta"),
+        ("weight_ih", torch.zeros(12, 1), "weight_ih must be (12, 2) on cpu, got (12, 1) on cpu"),
+        ("bias_hh", torch.zeros(1), "bias_hh must be (12,) on cpu, got (1,) on cpu"),
+        ("lengths", torch.tensor([1, 2]), "lengths must be (3,) on cpu, got (2,) on cpu"),
+        ("lengths", torch.tensor([1, 2, 50000]), "lengths must be between 0 and the input's 5 steps, got 50000"),
+        ("lengths", torch.tensor([1, 2, -1]), "lengths must be between 0 and the input's 5 steps, got -1"),
+    ],
+)
+def test_arrays_that_do_not_fit_never_reach_the_engine(name: str, value: Tensor, message: str) -> None:
+    arguments = {"x": torch.zeros(5, 3, 2), "h_0": torch.zeros(3, 4), "c_0": None}
+    arguments |= {"weight_ih": torch.zeros(12, 2), "weight_hh": torch.zeros(12, 4)}
+    arguments |= {"bias_ih": torch.zeros(12), "bias_hh": torch.zeros(12), "lengths": None, name: value}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        engine.forward("gru", *arguments.values(), None, None, None, 0.0, 0.0, 0.0, False, save=True)
+
+
+def test_a_length_out_of_range_is_refused_under_torch_compile_too() -> None:
+    layer = torch.compile(GRU(2, 4, backend="cpu"), backend="aot_eager", fullgraph=True)
+    with torch.no_grad(), pytest.raises(ValueError, match="got 50000"):
+        layer(torch.zeros(5, 3, 2), lengths=torch.tensor([1, 2, 50000]))
+
+
+def test_zoneout_keeps_infinity_where_it_is() -> None:
+    # The mask chooses; multiplied by 0, infinity would become nan.
+    weights = Weights(torch.ones(2, 1), torch.zeros(2, 2))
+    keep = torch.tensor([[[True, False]]])
+    y = engine.forward(
+        "rnn_relu", torch.full((1, 1, 1), torch.inf), torch.ones(1, 2), None, *weights, None, None, keep, None,
+        0.0, 0.0, 0.0, False, save=False,
+    )[0]  # fmt: skip
+    assert y.flatten().tolist() == [1.0, torch.inf]
+
+
+def test_a_bias_that_must_be_copied_stays_alive_and_misfits_are_refused() -> None:
+    a, b, bias = torch.randn(40, 30), torch.randn(30, 50), torch.randn(100)[::2]
+    for _ in range(20):
+        torch.testing.assert_close(engine.multiply(a, b, bias), a @ b + bias)
+    assert torch.equal(engine.multiply(a[:, :0], b[:0], bias), bias.expand(40, 50))
+    with pytest.raises(ValueError, match="cannot multiply"):
+        engine.multiply(a, b.t())
+
+
+def test_the_short_way_without_gradients_is_not_taken_under_tracing_or_vmap() -> None:
+    layer = GRU(2, 4, backend="cpu", dtype=torch.float64)
+    x = torch.randn(5, 3, 2, dtype=torch.float64)
+    with torch.no_grad():
+        wanted = layer(x)[0]
+        rows = torch.func.vmap(lambda row: layer(row.unsqueeze(1))[0].squeeze(1), in_dims=1, out_dims=1)(x)
+    torch.testing.assert_close(rows, wanted, rtol=1e-12, atol=1e-13)

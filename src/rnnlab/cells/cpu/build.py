@@ -111,12 +111,21 @@ def build(target: Path) -> list[str]:
             raise BuildError(f"{compiler[0]} failed: {error}")
         sets = "-DRNNLAB_SETS=" + " ".join(f"X({name})" for name in built)
         library = Path(folder, target.name)
-        _run([*common, sets, "-shared", str(SOURCES / "engine.cpp"), *objects, "-o", str(library)])
-        # Into place in one step: another process may have the old one loaded.
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        # The linker keeps the first copy of what the sets share: it must be one that any processor runs.
+        _run([*common, sets, "-shared", str(SOURCES / "engine.cpp"), *reversed(objects), "-o", str(library)])
+        _put_in_place(library, target)
+    return built
+
+
+def _put_in_place(library: Path, target: Path) -> None:
+    """Replace the target in one step: another process may have the old one loaded."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
         shutil.copy(library, beside)
         beside.replace(target)
-    return built
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise BuildError(f"cannot write {target}: {error.strerror}") from None
 
 
 def _openmp_flags(compiler: list[str], folder: Path) -> list[str]:

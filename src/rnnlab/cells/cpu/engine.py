@@ -104,13 +104,20 @@ def backward(
 
 
 def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return a b + bias: (M, K), (K, N), (N,), float32 or float64; transposed views are read in place."""
+    """Return a b + bias: (M, K), (K, N), (N,), float32 or float64; transposed views are read in place.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit.
+    """
+    if a.shape[1] != b.shape[0] or a.dtype != b.dtype or (bias is not None and bias.shape != b.shape[1:]):
+        raise ValueError(f"cannot multiply {a.dtype} {tuple(a.shape)} by {b.dtype} {tuple(b.shape)} with this bias")
     (a, a_transposed), (b, b_transposed) = _laid_out(a), _laid_out(b)
     depth, rows = a.shape if a_transposed else reversed(a.shape)
     c = a.new_empty(rows, b.shape[0] if b_transposed else b.shape[1])
+    bias = _wide(bias, a.dtype)  # a name of its own: only its address goes on
     product = Product(
         _arithmetic(a), torch.get_num_threads(), a_transposed, b_transposed, rows, c.shape[1], depth,
-        address(a), address(b), address(_wide(bias, a.dtype)), address(c),
+        address(a), address(b), address(bias), address(c),
     )  # fmt: skip
     call("rnnlab_multiply", product)
     return c
@@ -147,8 +154,39 @@ def _inputs(
     numbers = {"x": x, "h_0": h_0, "c_0": c_0, "weight_ih": weight_ih, "weight_hh": weight_hh}
     numbers["recurrent_mask"] = recurrent_mask
     arrays = {name: _wide(tensor, dtype) for name, tensor in numbers.items()}
-    whole = {"lengths": lengths, "zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
-    return arrays | {name: None if tensor is None else tensor.contiguous() for name, tensor in whole.items()}
+    whole = {
+        "lengths": (lengths, torch.int64),
+        "zoneout_h": (zoneout_h, torch.bool),
+        "zoneout_c": (zoneout_c, torch.bool),
+    }
+    return arrays | {name: _wide(tensor, kind) for name, (tensor, kind) in whole.items()}
+
+
+def _check(cell: str, x: Tensor, arrays: Arrays) -> int:
+    """Return the hidden size, after a look at every shape: from here on there are only addresses.
+
+    The values of lengths are checked here too, since while torch.compile traces nobody could.
+
+    Raises:
+        ValueError: an array has another shape or device than it must have, or a length is out of range.
+    """
+    weight_hh, lengths = arrays["weight_hh"], arrays.get("lengths")
+    assert weight_hh is not None
+    (steps, batch, input_size), hidden_size = x.shape, weight_hh.shape[1]
+    rows = _CELLS[cell][1] * hidden_size
+    state, sequence = (batch, hidden_size), (steps, batch, hidden_size)
+    wanted = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size), "bias_ih": (rows,), "bias_hh": (rows,)}
+    wanted |= dict.fromkeys(("h_0", "c_0", "recurrent_mask", "grad_h_n", "grad_c_n"), state)
+    wanted |= dict.fromkeys(("zoneout_h", "zoneout_c", "y", "grad_y"), sequence) | {"lengths": (batch,)}
+    for name, shape in wanted.items():
+        array = arrays.get(name)
+        if array is not None and (tuple(array.shape) != shape or array.device != x.device):
+            raise ValueError(f"{name} must be {shape} on {x.device}, got {tuple(array.shape)} on {array.device}")
+    if lengths is not None and batch > 0:
+        low, high = (int(value) for value in torch.aminmax(lengths))
+        if low < 0 or high > steps:
+            raise ValueError(f"lengths must be between 0 and the input's {steps} steps, got {low if low < 0 else high}")
+    return hidden_size
 
 
 def _arithmetic(x: Tensor) -> int:
@@ -160,7 +198,7 @@ def _arithmetic(x: Tensor) -> int:
 def _run(
     function: str, cell: str, x: Tensor, arrays: Arrays, reverse: bool, numbers: tuple[float, float, float]
 ) -> None:
-    hidden_size = arrays["weight_hh"].shape[1]  # pyright: ignore[reportOptionalMemberAccess]
+    hidden_size = _check(cell, x, arrays)
     window = Window(
         cell=_CELLS[cell][0],
         arithmetic=_arithmetic(x),

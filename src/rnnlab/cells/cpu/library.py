@@ -76,9 +76,9 @@ def library() -> Library:
         functions = ctypes.CDLL(str(FILE))
     except OSError as error:
         return Library(None, f"cannot be loaded: {' '.join(str(error).split())}")
-    functions.rnnlab_instruction_set.restype = ctypes.c_char_p
-    if functions.rnnlab_interface() != INTERFACE:
+    if not hasattr(functions, "rnnlab_interface") or functions.rnnlab_interface() != INTERFACE:
         return Library(None, "built from another version of rnnlab; install rnnlab again")
+    functions.rnnlab_instruction_set.restype = ctypes.c_char_p
     return Library(functions, functions.rnnlab_instruction_set().decode(), bool(functions.rnnlab_has_bfloat16()))
 
 

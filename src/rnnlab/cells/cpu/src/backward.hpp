@@ -1,7 +1,7 @@
 // The backward pass of one layer in one direction: through time, then the weights' gradients.
 //
-// As in the forward pass a thread takes its chunks through all steps by itself. Then the threads meet, and divide the
-// rows of the weight gradients, each of which is one sum over all steps in one order: results do not depend on chance.
+// As in the forward pass a thread takes its chunks through all steps by itself. After that, threads divide the rows of
+// the weight gradients, each of which is one sum over all steps in one order: results do not depend on chance.
 #pragma once
 #include "cells.hpp"
 #include "layout.hpp"
@@ -17,9 +17,7 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
   public:
     explicit Backward(const rnnlab_window &w)
         : Base(w), input_weights(w.grad_x ? gate_rows : 0, input_size),
-          recurrent_weights(this->unit_blocks() * this->panel_elements()), workers(this->threads) {
-        for (Worker &worker : workers)
-            worker.gates.reserve(this->chunks_a_thread() * max_rows * num_gates * elements<P>(hidden_size));
+          recurrent_weights(this->unit_blocks() * this->panel_elements()) {
         list_places();
     }
 
@@ -30,14 +28,18 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
             if (window.grad_x)
                 share(input_weights.panels(), thread, threads, [&](int64_t j) { input_weights.fill({ih.data(), true}, j); });
             share(this->unit_blocks(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
-            Worker &worker = workers[thread];
+        });
+        in_parallel(this->threads, [&](int thread, int threads) {
+            Worker worker;
             worker.chunks = this->chunks_of(thread, threads);
+            worker.gates.reserve(worker.chunks.size() * max_rows * packed_depth());
             begin(worker);
-            meet();
             for (int64_t step = steps - 1; step >= 0; --step) retreat(worker, step);
             if (window.grad_x) input_gradient(worker);
-            meet();
-            weight_gradients(worker, thread, threads);
+        });
+        in_parallel(this->threads, [&](int thread, int threads) {
+            Buffer<E> packed;
+            weight_gradients(packed, thread, threads);
         });
     }
 
@@ -50,7 +52,6 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
 
     Panels<P> input_weights;
     Buffer<E> recurrent_weights;  // [block of units][gate][k][unit]
-    std::vector<Worker> workers;
     // All steps that happened, by time and row: their inputs, states before them, gradients.
     std::vector<const T *> inputs, states, masks, grad_gates, grad_q;
 
@@ -149,8 +150,8 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
                 if (grad_y) d += load(grad_y + u, n);
                 Vector<T> past = {};
                 if (zones) {
-                    past = d * this->zoneout_h(place).kept(u, n);
-                    d -= past;
+                    past = this->zoneout_h(place).mix(d, Vector<T>{}, u, n);
+                    d = this->zoneout_h(place).mix(Vector<T>{}, d, u, n);
                 }
                 if (adds()) store(row.grad_h + u, past, n);
                 Cell::backward(row, d, u, n, hidden_size);
@@ -203,16 +204,16 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
     }
 
     // grad (rows, columns) = left^T right, for one thread's part of the rows.
-    void outer_product(Worker &worker, const std::vector<const T *> &left, const Matrix<T> &right, void *grad,
+    void outer_product(Buffer<E> &packed, const std::vector<const T *> &left, const Matrix<T> &right, void *grad,
                        int64_t first, int64_t rows, int64_t columns) {
         std::vector<const T *> shifted(left);
         for (const T *&row : shifted) row += first;
         std::vector<T *> out(rows);
         for (int64_t i = 0; i < rows; ++i) out[i] = static_cast<T *>(grad) + i * columns;
-        multiply<P>({shifted.data(), true}, rows, right, left.size(), columns, out.data(), worker.packed);
+        multiply<P>({shifted.data(), true}, rows, right, left.size(), columns, out.data(), packed);
     }
 
-    void weight_gradients(Worker &worker, int thread, int threads) {
+    void weight_gradients(Buffer<E> &packed, int thread, int threads) {
         const int64_t first = gate_rows * thread / threads, last = gate_rows * (thread + 1) / threads;
         T *grad_ih = static_cast<T *>(window.grad_weight_ih) + first * input_size;
         T *grad_hh = static_cast<T *>(window.grad_weight_hh) + first * hidden_size;
@@ -221,12 +222,12 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
             std::fill_n(grad_ih, (last - first) * input_size, T(0));
             std::fill_n(grad_hh, (last - first) * hidden_size, T(0));
         }
-        outer_product(worker, grad_gates, {inputs.data(), true}, grad_ih, first, last - first, input_size);
+        outer_product(packed, grad_gates, {inputs.data(), true}, grad_ih, first, last - first, input_size);
         // Below the reset gate a GRU's third block is grad_q.
         const int64_t end = Cell::has_q ? std::max(first, std::min(last, 2 * hidden_size)) : last;
-        outer_product(worker, grad_gates, before, grad_hh, first, end - first, hidden_size);
+        outer_product(packed, grad_gates, before, grad_hh, first, end - first, hidden_size);
         if (last > end)
-            outer_product(worker, grad_q, before, grad_hh + (end - first) * hidden_size, end - 2 * hidden_size, last - end,
+            outer_product(packed, grad_q, before, grad_hh + (end - first) * hidden_size, end - 2 * hidden_size, last - end,
                           hidden_size);
         T *bias_ih = static_cast<T *>(window.grad_bias_ih), *bias_hh = static_cast<T *>(window.grad_bias_hh);
         sum_rows(grad_gates, first, last, bias_ih);

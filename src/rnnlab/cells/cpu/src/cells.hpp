@@ -22,6 +22,7 @@ template <class T> struct Zoneout {
     RNNLAB_INLINE Vector<T> mix(Vector<T> before, Vector<T> after, int64_t u, int64_t n) const {
         if (!is_on()) return after;
         const Vector<T> k = kept(u, n);
+        if (mask) return k != T(0) ? before : after;  // and no product: 0 times infinity is nan
         return k * before + (T(1) - k) * after;
     }
 };
@@ -90,8 +91,8 @@ template <class T> struct LstmCell {
         Vector<T> before = load(row.c_before + u, n), tanh_c = tanh<T>(f * before + i * g);
         Vector<T> from_later = load(row.grad_c + u, n), past = {};
         if (row.zoneout_c.is_on()) {
-            past = from_later * row.zoneout_c.kept(u, n);
-            from_later -= past;
+            past = row.zoneout_c.mix(from_later, Vector<T>{}, u, n);
+            from_later = row.zoneout_c.mix(Vector<T>{}, from_later, u, n);
         }
         Vector<T> dc = from_later + d * o * tanh_slope<T>(tanh_c);
         T *grad = row.grad_gates + u;

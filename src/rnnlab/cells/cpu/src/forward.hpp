@@ -1,6 +1,6 @@
 // The forward pass of one layer in one direction.
 //
-// A thread takes its chunks through all steps by itself; threads meet once, when the packed weights are ready. So a
+// A thread takes its chunks through all steps by itself; before, they pack the weights together. So a
 // busy core delays the end of a window and not every step of it.
 #pragma once
 #include "cells.hpp"
@@ -18,12 +18,7 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
     explicit Forward(const rnnlab_window &w)
         : Base(w), keep(w.saved), steps_at_once(std::max<int64_t>(1, 96 * this->threads / std::max<int64_t>(1, batch))),
           input_weights(input_size, gate_rows), recurrent_weights(this->unit_blocks() * this->panel_elements()),
-          bias(gate_rows), bias_q(this->unit_blocks() * panel_width<P>), workers(this->threads) {
-        const int64_t rows = this->chunks_a_thread() * max_rows;
-        for (Worker &worker : workers) {
-            for (Buffer<E> &state : worker.state) state.reserve(rows * elements<P>(hidden_size));
-            if (num_gates > 1 && !keep) worker.gates.reserve(steps_at_once * rows * gate_rows);
-        }
+          bias(gate_rows), bias_q(this->unit_blocks() * panel_width<P>) {
         merge_biases();
     }
 
@@ -33,10 +28,14 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
         in_parallel(this->threads, [&](int thread, int threads) {
             share(input_weights.panels(), thread, threads, [&](int64_t j) { input_weights.fill({ih.data(), false}, j); });
             share(this->unit_blocks(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
-            Worker &worker = workers[thread];
+        });
+        in_parallel(this->threads, [&](int thread, int threads) {
+            Worker worker;
             worker.chunks = this->chunks_of(thread, threads);
+            const int64_t rows = worker.chunks.size() * max_rows;
+            for (Buffer<E> &state : worker.state) state.reserve(rows * elements<P>(hidden_size));
+            if (num_gates > 1 && !keep) worker.gates.reserve(steps_at_once * rows * gate_rows);
             begin(worker);
-            meet();
             for (int64_t first = 0; first < steps; first += steps_at_once) {
                 const int64_t last = std::min(steps, first + steps_at_once);
                 project(worker, first, last);
@@ -61,7 +60,6 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
     Panels<P> input_weights;
     Buffer<E> recurrent_weights;  // [block of units][gate][k][unit]
     Buffer<T> bias, bias_q;
-    std::vector<Worker> workers;
 
     // b_ih + b_hh can be added once for the whole window, but for b_hn, which the GRU's reset gate scales.
     void merge_biases() {
@@ -124,7 +122,7 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
     // Where W_ih x + b of a chunk's rows stands. A simple cell needs it no longer than the outputs, so it is there.
     void gate_rows_at(Worker &worker, int64_t chunk, int alive, int64_t step, int64_t first, T **rows) const {
         if (num_gates > 1 && !keep) {
-            T *begin = worker.gates.data() + (step - first) * this->chunks_a_thread() * max_rows * gate_rows;
+            T *begin = worker.gates.data() + (step - first) * worker.chunks.size() * max_rows * gate_rows;
             for (int r = 0; r < alive; ++r) rows[r] = begin + (chunk * max_rows + r) * gate_rows;
         } else {
             this->at(*worker.chunks[chunk], alive, step, static_cast<T *>(num_gates == 1 ? window.y : window.gates),

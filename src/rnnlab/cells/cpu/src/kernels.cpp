@@ -37,16 +37,17 @@ template <class P> void product(const rnnlab_product &call) {
     std::vector<T *> c(call.rows);
     for (int64_t i = 0; i < call.rows; ++i) c[i] = static_cast<T *>(call.c) + i * call.columns;
     Panels<P> panels(call.depth, call.columns);
-    std::vector<Buffer<Element<P>>> packed(call.threads);
     in_parallel(call.threads, [&](int thread, int threads) {
         share(panels.panels(), thread, threads, [&](int64_t j) { panels.fill({b.data(), !call.b_transposed}, j); });
-        meet();
+    });
+    in_parallel(call.threads, [&](int thread, int threads) {
         const int64_t first = call.rows * thread / threads, last = call.rows * (thread + 1) / threads;
         std::vector<const T *> mine(a);
         if (call.a_transposed)
             for (const T *&row : mine) row += first;
+        Buffer<Element<P>> packed;
         multiply<P>({mine.data() + (call.a_transposed ? 0 : first), bool(call.a_transposed)}, last - first, panels,
-                    static_cast<const T *>(call.bias), c.data() + first, packed[thread]);
+                    static_cast<const T *>(call.bias), c.data() + first, packed);
     });
 }
 

@@ -10,19 +10,21 @@
 
 namespace rnnlab::RNNLAB_ISA {
 
-// Run work(thread, threads) on up to `threads` threads; inside it, `meet` waits for all of them.
+// Run work(thread, threads) on up to `threads` threads and wait for all of them. There may be fewer than asked for.
 template <class Work> void in_parallel(int threads, Work work) {
 #if defined(_OPENMP)
+    bool failed = false;
 #pragma omp parallel num_threads(threads)
-    work(omp_get_thread_num(), omp_get_num_threads());
+    try {
+        work(omp_get_thread_num(), omp_get_num_threads());
+    } catch (const std::bad_alloc &) {  // which must not leave the region
+#pragma omp atomic write
+        failed = true;
+    }
+    if (failed) throw std::bad_alloc();
 #else
     (void)threads;
     work(0, 1);
-#endif
-}
-inline void meet() {
-#if defined(_OPENMP)
-#pragma omp barrier
 #endif
 }
 // Do item(i) for one thread's share of 0..items.
@@ -82,8 +84,6 @@ template <class P, class Cell> struct Layout {
     }
 
     int64_t length(int64_t row) const { return window.lengths ? window.lengths[row] : steps; }
-    // The most chunks and the most rows that one thread gets.
-    int64_t chunks_a_thread() const { return (chunks.size() + threads - 1) / threads; }
     // A thread's chunks: dealt out back and forth, so that each thread gets long and short ones.
     std::vector<const Chunk *> chunks_of(int thread, int num_threads) const {
         std::vector<const Chunk *> mine;

@@ -267,6 +267,8 @@ void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t
 template <class P>
 void multiply(const Matrix<Value<P>> &a, int64_t rows, const Panels<P> &b, const Value<P> *bias,
               Value<P> *const *out, Buffer<Element<P>> &packed) {
+    for (int64_t r = 0; r < rows && b.depth == 0; ++r)
+        for (int64_t c = 0; c < b.columns; ++c) out[r][c] = bias ? bias[c] : Value<P>(0);
     for (int64_t k0 = 0; rows > 0 && k0 < b.depth; k0 += block_depth)
         multiply_block<P>(a, rows, k0, std::min(block_depth, b.depth - k0), b.panel(k0, 0), b.columns, bias, out,
                           packed);
