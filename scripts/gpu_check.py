@@ -249,9 +249,9 @@ def precise(precision: str) -> Iterator[None]:
     _, matmul, _ = PRECISIONS[precision]
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(matmul)
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=precision == "tf32"):
+            yield
     finally:
         torch.set_float32_matmul_precision(before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 from collections.abc import Callable
@@ -41,6 +42,17 @@ def one_thread():
     A test that forks would wait for ever for the threads of its parent.
     """
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_left():
+    """A command logs to the stderr of its test; the next test has another."""
+    yield
+    for log in (logging.getLogger("rnnlab"), logging.getLogger()):
+        for handler in [*log.handlers]:
+            if log.name == "rnnlab" or type(handler) is logging.StreamHandler:  # the root has pytest's own, too
+                log.removeHandler(handler)
+                handler.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -67,7 +68,10 @@ def test_it_serves_until_ctrl_c_and_ends_quietly():
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "rnnlab", "board", "a", "--no-browser", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    # A group of its own: killed alone, it would leave TensorBoard behind, which holds these pipes open.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ, start_new_session=True
+    )
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == f"TensorBoard: http://{HOST}:{port}/  (Ctrl-C stops it)\n"
@@ -76,6 +80,7 @@ def test_it_serves_until_ctrl_c_and_ends_quietly():
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=30)
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert (process.returncode, complaints) == (0, "")
