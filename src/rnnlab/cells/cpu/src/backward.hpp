@@ -26,7 +26,8 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
         const auto hh = rows_of<T>(window.weight_hh, gate_rows, hidden_size);
         in_parallel(this->threads, [&](int thread, int threads) {
             if (window.grad_x)
-                share(input_weights.panels(), thread, threads, [&](int64_t j) { input_weights.fill({ih.data(), true}, j); });
+                share(input_weights.panels(), thread, threads,
+                      [&](int64_t j) { input_weights.fill({ih.data(), true}, j); });
             share(this->unit_blocks(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
         });
         in_parallel(this->threads, [&](int thread, int threads) {
@@ -85,12 +86,16 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
     void pack_recurrent(const T *const *weight_hh, int64_t block) {
         const int width = this->vectors(block) * lanes<T>;
         for (int g = 0; g < num_gates; ++g)
-            pack<P>({weight_hh + g * hidden_size, true}, 0, hidden_size, block * panel_width<P>, this->units(block), width,
-                    recurrent_panel(block) + g * elements<P>(hidden_size) * width);
+            pack<P>({weight_hh + g * hidden_size, true}, 0, hidden_size, block * panel_width<P>, this->units(block),
+                    width, recurrent_panel(block) + g * elements<P>(hidden_size) * width);
     }
 
-    T *grad_h(const Chunk &chunk, int row) const { return static_cast<T *>(window.grad_h_0) + chunk.row[row] * hidden_size; }
-    T *grad_c(const Chunk &chunk, int row) const { return static_cast<T *>(window.grad_c_0) + chunk.row[row] * hidden_size; }
+    T *grad_h(const Chunk &chunk, int row) const {
+        return static_cast<T *>(window.grad_h_0) + chunk.row[row] * hidden_size;
+    }
+    T *grad_c(const Chunk &chunk, int row) const {
+        return static_cast<T *>(window.grad_c_0) + chunk.row[row] * hidden_size;
+    }
 
     // Copy the final state's gradients to where the running ones stand, and clear what no step writes.
     void begin(Worker &worker) const {
@@ -106,7 +111,8 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
                 if (Cell::has_cell_state) copy(window.grad_c_n, chunk->row[r], grad_c(*chunk, r));
                 if (!window.grad_x) continue;
                 for (int64_t t = chunk->length[r]; t < steps; ++t)
-                    std::fill_n(static_cast<T *>(window.grad_x) + (t * batch + chunk->row[r]) * input_size, input_size, T(0));
+                    std::fill_n(static_cast<T *>(window.grad_x) + (t * batch + chunk->row[r]) * input_size, input_size,
+                                T(0));
             }
     }
 
@@ -132,7 +138,8 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
                 row.saved = static_cast<const T *>(window.saved) + place * hidden_size;
             }
             const bool zones = this->zoneout_h(place).is_on();
-            row.h_after = static_cast<const T *>(num_gates == 1 && zones ? window.saved : window.y) + place * hidden_size;
+            row.h_after =
+                static_cast<const T *>(num_gates == 1 && zones ? window.saved : window.y) + place * hidden_size;
             row.h_before = state_before(window.h_0, window.y, t, chunk.row[r]);
             row.grad_h = grad_h(chunk, r);
             if (Cell::has_cell_state) {
@@ -177,8 +184,8 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
             out[r] = direct ? rows[r] : tile[r];
         }
         const bool adds = this->adds();
-        kernels<P>.of[kernel_rows - 1][this->vectors(block) - 1](gates, chunk.count, recurrent_panel(block), packed_depth(),
-                                                           direct && adds ? rows : nullptr, out);
+        kernels<P>.of[kernel_rows - 1][this->vectors(block) - 1](gates, chunk.count, recurrent_panel(block),
+                                                                 packed_depth(), direct && adds ? rows : nullptr, out);
         for (int r = 0; r < alive && !direct; ++r)
             for (int64_t u = 0; u < units; ++u) {
                 const T product = masks[r] ? tile[r][u] * masks[r][unit + u] : tile[r][u];
@@ -227,8 +234,8 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
         const int64_t end = Cell::has_q ? std::max(first, std::min(last, 2 * hidden_size)) : last;
         outer_product(packed, grad_gates, before, grad_hh, first, end - first, hidden_size);
         if (last > end)
-            outer_product(packed, grad_q, before, grad_hh + (end - first) * hidden_size, end - 2 * hidden_size, last - end,
-                          hidden_size);
+            outer_product(packed, grad_q, before, grad_hh + (end - first) * hidden_size, end - 2 * hidden_size,
+                          last - end, hidden_size);
         T *bias_ih = static_cast<T *>(window.grad_bias_ih), *bias_hh = static_cast<T *>(window.grad_bias_hh);
         sum_rows(grad_gates, first, last, bias_ih);
         std::copy(bias_ih + first, bias_ih + end, bias_hh + first);

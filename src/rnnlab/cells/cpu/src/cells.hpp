@@ -28,28 +28,29 @@ template <class T> struct Zoneout {
 };
 
 template <class T> struct ForwardRow {
-    T *gates;             // in: W_ih x + b of each gate; out: the gates, where they are kept
-    T *h, *c;             // the running state
-    T *saved;             // c, q or h', or null
-    bool keep;            // whether a backward pass follows
+    T *gates;   // in: W_ih x + b of each gate; out: the gates, where they are kept
+    T *h, *c;   // the running state
+    T *saved;   // c, q or h', or null
+    bool keep;  // whether a backward pass follows
     Zoneout<T> zoneout_c;
 };
 
 template <class T> struct BackwardRow {
     const T *gates, *h_after, *saved;  // of this step; h_after is the state before zoneout, for a simple cell
-    const T *h_before, *c_before;    // the state before it
-    T *grad_h;                       // a GRU adds to it what passes beside W_hh to the state before
-    T *grad_c;                       // in: gradient of the state after the step; out: of the one before
-    T *grad_gates, *grad_q;          // out
+    const T *h_before, *c_before;      // the state before it
+    T *grad_h;                         // a GRU adds to it what passes beside W_hh to the state before
+    T *grad_c;                         // in: gradient of the state after the step; out: of the one before
+    T *grad_gates, *grad_q;            // out
     Zoneout<T> zoneout_c;
-    T clip;                          // bound of grad_c on its way out; 0: none
+    T clip;  // bound of grad_c on its way out; 0: none
 };
 
 template <class T, bool is_relu> struct SimpleCell {
     static constexpr int num_gates = 1;
     static constexpr bool has_cell_state = false, has_q = false;
 
-    static RNNLAB_INLINE Vector<T> forward(const ForwardRow<T> &row, const T *sums, int64_t, int64_t u, int64_t n, int64_t) {
+    static RNNLAB_INLINE Vector<T> forward(const ForwardRow<T> &row, const T *sums, int64_t, int64_t u, int64_t n,
+                                           int64_t) {
         Vector<T> a = load(row.gates + u, n) + load(sums);
         Vector<T> h = is_relu ? relu<T>(a) : tanh<T>(a);
         if (row.keep) store(row.saved + u, h, n);
@@ -66,8 +67,8 @@ template <class T> struct LstmCell {
     static constexpr int num_gates = 4;
     static constexpr bool has_cell_state = true, has_q = false;
 
-    static RNNLAB_INLINE Vector<T> forward(const ForwardRow<T> &row, const T *sums, int64_t stride, int64_t u, int64_t n,
-                                    int64_t H) {
+    static RNNLAB_INLINE Vector<T> forward(const ForwardRow<T> &row, const T *sums, int64_t stride, int64_t u,
+                                           int64_t n, int64_t H) {
         T *gates = row.gates + u;
         Vector<T> i = sigmoid<T>(load(gates, n) + load(sums));
         Vector<T> f = sigmoid<T>(load(gates + H, n) + load(sums + stride));
@@ -110,8 +111,8 @@ template <class T> struct GruCell {
     static constexpr bool has_cell_state = false, has_q = true;
 
     // The third of the sums is q = W_hn h + b_hn.
-    static RNNLAB_INLINE Vector<T> forward(const ForwardRow<T> &row, const T *sums, int64_t stride, int64_t u, int64_t n,
-                                    int64_t H) {
+    static RNNLAB_INLINE Vector<T> forward(const ForwardRow<T> &row, const T *sums, int64_t stride, int64_t u,
+                                           int64_t n, int64_t H) {
         T *gates = row.gates + u;
         Vector<T> r = sigmoid<T>(load(gates, n) + load(sums));
         Vector<T> z = sigmoid<T>(load(gates + H, n) + load(sums + stride));

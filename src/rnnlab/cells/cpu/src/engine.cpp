@@ -73,10 +73,16 @@ template <class Call> int guarded(Call call) {
 
 extern "C" {
 
-int rnnlab_interface(void) { return RNNLAB_ENGINE_INTERFACE; }
-const char *rnnlab_instruction_set(void) { return chosen()->name; }
+int rnnlab_interface(void) {
+    return RNNLAB_ENGINE_INTERFACE;
+}
+const char *rnnlab_instruction_set(void) {
+    return chosen()->name;
+}
 
-int rnnlab_has_bfloat16(void) { return find(native_bfloat16) != nullptr; }
+int rnnlab_has_bfloat16(void) {
+    return find(native_bfloat16) != nullptr;
+}
 
 int rnnlab_use_instruction_set(const char *name) {
     const InstructionSet *set = name ? find(name) : best();

@@ -20,39 +20,39 @@ enum rnnlab_arithmetic { RNNLAB_FLOAT32 = 0, RNNLAB_FLOAT64 = 1, RNNLAB_BFLOAT16
 struct rnnlab_window {
     int32_t cell, arithmetic, reverse, threads;
     int64_t steps, batch, input_size, hidden_size;
-    const int64_t *lengths;                  // (B,) valid steps, 0..T; or null: all T
+    const int64_t *lengths;  // (B,) valid steps, 0..T; or null: all T
     // forward: in
-    const void *x;                           // (T, B, I)
-    const void *h_0, *c_0;                   // (B, H); c_0 of an LSTM only
-    const void *weight_ih, *weight_hh;       // (G*H, I), (G*H, H)
-    const void *bias_ih, *bias_hh;           // (G*H,) or both null
-    const void *recurrent_mask;              // (B, H) scale of h in the recurrent product, or null
-    const uint8_t *zoneout_h, *zoneout_c;    // (T, B, H): 1 where a state keeps what it was, or null
-    double zoneout_h_share, zoneout_c_share; // without a mask: the share of what it was that it keeps
+    const void *x;                            // (T, B, I)
+    const void *h_0, *c_0;                    // (B, H); c_0 of an LSTM only
+    const void *weight_ih, *weight_hh;        // (G*H, I), (G*H, H)
+    const void *bias_ih, *bias_hh;            // (G*H,) or both null
+    const void *recurrent_mask;               // (B, H) scale of h in the recurrent product, or null
+    const uint8_t *zoneout_h, *zoneout_c;     // (T, B, H): 1 where a state keeps what it was, or null
+    double zoneout_h_share, zoneout_c_share;  // without a mask: the share of what it was that it keeps
     // forward: out
-    void *y;                                 // (T, B, H), 0 past each length
-    void *h_n, *c_n;                         // (B, H)
+    void *y;          // (T, B, H), 0 past each length
+    void *h_n, *c_n;  // (B, H)
     // For the backward pass, or null if none follows; 0 past each length:
-    void *gates;                             // (T, B, G*H); not of an RNN, whose outputs say it
-    void *saved;                             // (T, B, H): c of an LSTM, W_hn h + b_hn of a GRU; of an RNN the output
-                                             // before zoneout, if there is zoneout
+    void *gates;  // (T, B, G*H); not of an RNN, whose outputs say it
+    void *saved;  // (T, B, H): c of an LSTM, W_hn h + b_hn of a GRU; of an RNN the output
+                  // before zoneout, if there is zoneout
     // backward: in (beside all of the above)
-    const void *grad_y;                      // (T, B, H) or null
-    const void *grad_h_n, *grad_c_n;         // (B, H) or null
-    double clip_state_grad;                  // bound on what flows from a step to the one before; 0: none
+    const void *grad_y;               // (T, B, H) or null
+    const void *grad_h_n, *grad_c_n;  // (B, H) or null
+    double clip_state_grad;           // bound on what flows from a step to the one before; 0: none
     // backward: out
-    void *workspace;                         // T*B*G*H numbers, and T*B*H more for a GRU
-    void *grad_x;                            // (T, B, I) or null
-    void *grad_h_0, *grad_c_0;               // (B, H)
-    void *grad_weight_ih, *grad_weight_hh;   // (G*H, I), (G*H, H)
-    void *grad_bias_ih, *grad_bias_hh;       // (G*H,)
+    void *workspace;                        // T*B*G*H numbers, and T*B*H more for a GRU
+    void *grad_x;                           // (T, B, I) or null
+    void *grad_h_0, *grad_c_0;              // (B, H)
+    void *grad_weight_ih, *grad_weight_hh;  // (G*H, I), (G*H, H)
+    void *grad_bias_ih, *grad_bias_hh;      // (G*H,)
 };
 
 // C (M, N) = A B + bias. A is (M, K), or (K, M) if a_transposed; B is (K, N), or (N, K) if b_transposed.
 struct rnnlab_product {
     int32_t arithmetic, threads, a_transposed, b_transposed;
     int64_t rows, columns, depth;
-    const void *a, *b, *bias;                // bias (N,) or null
+    const void *a, *b, *bias;  // bias (N,) or null
     void *c;
 };
 

@@ -2,11 +2,11 @@
 #pragma once
 #include "engine.h"
 
-#define X(name)                                  \
-    namespace rnnlab::name {                     \
-    void forward(const rnnlab_window &window);   \
-    void backward(const rnnlab_window &window);  \
-    void multiply(const rnnlab_product &call);   \
+#define X(name)                                                                                                        \
+    namespace rnnlab::name {                                                                                           \
+    void forward(const rnnlab_window &window);                                                                         \
+    void backward(const rnnlab_window &window);                                                                        \
+    void multiply(const rnnlab_product &call);                                                                         \
     }
 RNNLAB_SETS
 #undef X

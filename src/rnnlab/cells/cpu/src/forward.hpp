@@ -26,7 +26,8 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
         const auto ih = rows_of<T>(window.weight_ih, gate_rows, input_size);
         const auto hh = rows_of<T>(window.weight_hh, gate_rows, hidden_size);
         in_parallel(this->threads, [&](int thread, int threads) {
-            share(input_weights.panels(), thread, threads, [&](int64_t j) { input_weights.fill({ih.data(), false}, j); });
+            share(input_weights.panels(), thread, threads,
+                  [&](int64_t j) { input_weights.fill({ih.data(), false}, j); });
             share(this->unit_blocks(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
         });
         in_parallel(this->threads, [&](int thread, int threads) {
@@ -50,7 +51,7 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
         std::vector<const Chunk *> chunks;
         Buffer<E> state[2];  // h of all chunks, packed: before even and before odd steps
         Buffer<E> packed;
-        Buffer<T> gates;     // W_ih x + b of a few steps, where no backward pass follows
+        Buffer<T> gates;  // W_ih x + b of a few steps, where no backward pass follows
         std::vector<const T *> inputs;
         std::vector<T *> projections;
     };
@@ -102,7 +103,8 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
                 const int64_t at = chunk.row[r] * hidden_size;
                 std::copy_n(static_cast<const T *>(window.h_0) + at, hidden_size, h(chunk, r));
                 if (Cell::has_cell_state)
-                    std::copy_n(static_cast<const T *>(window.c_0) + at, hidden_size, static_cast<T *>(window.c_n) + at);
+                    std::copy_n(static_cast<const T *>(window.c_0) + at, hidden_size,
+                                static_cast<T *>(window.c_n) + at);
                 for (int64_t t = chunk.length[r]; t < steps; ++t) clear(t * batch + chunk.row[r]);
             }
             pack_state(chunk, chunk.count, 0, hidden_size, packed_state(worker, i, 0));
@@ -159,7 +161,8 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
                 gate_rows_at(worker, i, alive, step, first, gates);
                 advance(chunk, alive, step, block, gates, packed_state(worker, i, step));
                 if (const int next = chunk.alive(step + 1); next > 0)
-                    pack_state(chunk, next, block * panel_width<P>, this->units(block), packed_state(worker, i, step + 1));
+                    pack_state(chunk, next, block * panel_width<P>, this->units(block),
+                               packed_state(worker, i, step + 1));
             }
     }
 
@@ -176,8 +179,8 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
                 out[r] = sums[g][r];
             }
             const bool is_q = Cell::has_q && g == 2 && window.bias_ih;
-            kernels<P>.of[rows - 1][vectors - 1](state, chunk.count, recurrent_panel(block, g), elements<P>(hidden_size),
-                                                  is_q ? start : nullptr, out);
+            kernels<P>.of[rows - 1][vectors - 1](state, chunk.count, recurrent_panel(block, g),
+                                                 elements<P>(hidden_size), is_q ? start : nullptr, out);
         }
         T *y[max_rows], *saved[max_rows];
         this->at(chunk, alive, step, static_cast<T *>(window.y), hidden_size, y);

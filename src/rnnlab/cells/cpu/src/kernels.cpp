@@ -32,8 +32,10 @@ template <class Work> void choose_arithmetic(int32_t arithmetic, Work work) {
 
 template <class P> void product(const rnnlab_product &call) {
     using T = Value<P>;
-    const auto a = rows_of<T>(call.a, call.a_transposed ? call.depth : call.rows, call.a_transposed ? call.rows : call.depth);
-    const auto b = rows_of<T>(call.b, call.b_transposed ? call.columns : call.depth, call.b_transposed ? call.depth : call.columns);
+    const auto a =
+        rows_of<T>(call.a, call.a_transposed ? call.depth : call.rows, call.a_transposed ? call.rows : call.depth);
+    const auto b = rows_of<T>(call.b, call.b_transposed ? call.columns : call.depth,
+                              call.b_transposed ? call.depth : call.columns);
     std::vector<T *> c(call.rows);
     for (int64_t i = 0; i < call.rows; ++i) c[i] = static_cast<T *>(call.c) + i * call.columns;
     Panels<P> panels(call.depth, call.columns);

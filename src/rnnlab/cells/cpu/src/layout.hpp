@@ -116,7 +116,9 @@ template <class P, class Cell> struct Layout {
 
     // Hidden units are worked on in blocks as wide as a panel; the last may be one vector wide.
     int64_t unit_blocks() const { return (hidden_size + panel_width<P> - 1) / panel_width<P>; }
-    int64_t units(int64_t block) const { return std::min<int64_t>(panel_width<P>, hidden_size - block * panel_width<P>); }
+    int64_t units(int64_t block) const {
+        return std::min<int64_t>(panel_width<P>, hidden_size - block * panel_width<P>);
+    }
     int vectors(int64_t block) const { return units(block) > lanes<T> ? 2 : 1; }
     // Elements of a recurrent panel: all k of all gates for one block.
     int64_t panel_elements() const { return num_gates * elements<P>(hidden_size) * panel_width<P>; }

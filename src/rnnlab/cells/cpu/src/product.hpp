@@ -85,16 +85,17 @@ struct BFloat16 {  // two bfloat16 in 32 bits, the first in the lower half
 template <class P> using Value = typename P::Value;
 template <class P> using Element = typename P::Element;
 template <class P> constexpr int panel_width = 2 * lanes<Value<P>>;
-template <class P> constexpr int64_t elements(int64_t depth) { return (depth + P::depth - 1) / P::depth; }
+template <class P> constexpr int64_t elements(int64_t depth) {
+    return (depth + P::depth - 1) / P::depth;
+}
 
 // start[r] is null (from zero) or where row r's sums begin; a_stride elements stand between a's rows of one k.
-template <class P>
-using KernelFunction = void (*)(const Element<P> *a, int64_t a_stride, const Element<P> *b, int64_t depth,
-                                const Value<P> *const *start, Value<P> *const *out);
+template <class P> using KernelFunction = void (*)(const Element<P> *a, int64_t a_stride, const Element<P> *b,
+                                                   int64_t depth, const Value<P> *const *start, Value<P> *const *out);
 
-template <class P, int rows, int vectors>
-void kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b, int64_t depth, const Value<P> *const *start,
-            Value<P> *const *out) {
+template <class P, int rows, int vectors> void kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b,
+                                                      int64_t depth, const Value<P> *const *start,
+                                                      Value<P> *const *out) {
     using T = Value<P>;
     constexpr int width = lanes<T>;
     // Few sums would wait for each other's additions: several of each then go side by side.
@@ -131,8 +132,7 @@ void kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b, int64_t 
 #pragma GCC unroll 16
         for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
-            for (int v = 0; v < vectors; ++v)
-                sum[0][r][v] = P::add_product(sum[0][r][v], load(b + v * width), a[r]);
+            for (int v = 0; v < vectors; ++v) sum[0][r][v] = P::add_product(sum[0][r][v], load(b + v * width), a[r]);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
@@ -156,8 +156,9 @@ template <class P> struct Kernels {
 };
 template <class P> inline constexpr Kernels<P> kernels{};
 
-// From this many rows on, a kernel adds the products of a sum one after the other, whatever their number: a row's result
-// does not depend on the rows beside it. Fewer rows are filled up to it where the threads decide who is beside whom.
+// From this many rows on, a kernel adds the products of a sum one after the other, whatever their number: a row's
+// result does not depend on the rows beside it. Fewer rows are filled up to it where the threads decide who is beside
+// whom.
 constexpr int64_t even_rows = 3;
 
 // A factor by its rows. `deep`: k counts the rows, and the other index runs along each; else the other way round.
@@ -168,9 +169,8 @@ template <class T> struct Matrix {
 };
 
 // out[k / P::depth][c] for c < width: entries k0.. of columns c0.. of a factor, and 0 past `count` columns.
-template <class P>
-void pack(const Matrix<Value<P>> &from, int64_t k0, int64_t depth, int64_t c0, int64_t count, int64_t width,
-          Element<P> *out) {
+template <class P> void pack(const Matrix<Value<P>> &from, int64_t k0, int64_t depth, int64_t c0, int64_t count,
+                             int64_t width, Element<P> *out) {
     using T = Value<P>;
     auto at = [&](int64_t k, int64_t c) -> T {
         const int64_t row = from.deep ? k : c, column = from.deep ? c : k;
@@ -217,9 +217,9 @@ template <class P> struct Panels {
 };
 
 // out (rows, columns) = [bias | out] + a b for one block of k, with b's panels for it packed at `b`.
-template <class P>
-void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t depth, const Element<P> *b,
-                    int64_t columns, const Value<P> *bias, Value<P> *const *out, Buffer<Element<P>> &packed) {
+template <class P> void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t depth,
+                                       const Element<P> *b, int64_t columns, const Value<P> *bias, Value<P> *const *out,
+                                       Buffer<Element<P>> &packed) {
     using T = Value<P>;
     constexpr int width = panel_width<P>;
     const int64_t blocks = (rows + max_rows - 1) / max_rows, deep = elements<P>(depth);
@@ -264,9 +264,8 @@ void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t
 }
 
 // out = a b + bias with all of b packed before; `out` gives M rows of b.columns numbers.
-template <class P>
-void multiply(const Matrix<Value<P>> &a, int64_t rows, const Panels<P> &b, const Value<P> *bias,
-              Value<P> *const *out, Buffer<Element<P>> &packed) {
+template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const Panels<P> &b, const Value<P> *bias,
+                                 Value<P> *const *out, Buffer<Element<P>> &packed) {
     for (int64_t r = 0; r < rows && b.depth == 0; ++r)
         for (int64_t c = 0; c < b.columns; ++c) out[r][c] = bias ? bias[c] : Value<P>(0);
     for (int64_t k0 = 0; rows > 0 && k0 < b.depth; k0 += block_depth)
@@ -275,9 +274,8 @@ void multiply(const Matrix<Value<P>> &a, int64_t rows, const Panels<P> &b, const
 }
 
 // out = a b, with b packed block by block on the way: for a sum over many k.
-template <class P>
-void multiply(const Matrix<Value<P>> &a, int64_t rows, const Matrix<Value<P>> &b, int64_t depth, int64_t columns,
-              Value<P> *const *out, Buffer<Element<P>> &packed) {
+template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const Matrix<Value<P>> &b, int64_t depth,
+                                 int64_t columns, Value<P> *const *out, Buffer<Element<P>> &packed) {
     Panels<P> panels(block_depth, columns);
     for (int64_t k0 = 0; rows > 0 && k0 < depth; k0 += block_depth) {
         const int64_t deep = std::min(block_depth, depth - k0);

@@ -21,7 +21,9 @@ template <class T> RNNLAB_INLINE Vector<T> load(const T *p) {
     __builtin_memcpy(&v, p, sizeof v);
     return v;
 }
-template <class T> RNNLAB_INLINE void store(T *p, Vector<T> v) { __builtin_memcpy(p, &v, sizeof v); }
+template <class T> RNNLAB_INLINE void store(T *p, Vector<T> v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
 
 // The first n numbers only; a loaded vector's others are 0. n is at least 1.
 template <class T> RNNLAB_INLINE Vector<T> load(const T *p, int64_t n) {
@@ -35,14 +37,18 @@ template <class T> RNNLAB_INLINE void store(T *p, Vector<T> v, int64_t n) {
     std::memcpy(p, &v, n * sizeof(T));
 }
 
-template <class T> RNNLAB_INLINE Vector<T> all(T x) { return Vector<T>{} + x; }
+template <class T> RNNLAB_INLINE Vector<T> all(T x) {
+    return Vector<T>{} + x;
+}
 
 // Comparisons with nan are false, so both keep it.
 template <class T> RNNLAB_INLINE Vector<T> clamp(Vector<T> x, T low, T high) {
     x = x < low ? all<T>(low) : x;
     return x > high ? all<T>(high) : x;
 }
-template <class T> RNNLAB_INLINE Vector<T> relu(Vector<T> x) { return x < T(0) ? Vector<T>{} : x; }
+template <class T> RNNLAB_INLINE Vector<T> relu(Vector<T> x) {
+    return x < T(0) ? Vector<T>{} : x;
+}
 
 template <class T> struct Exponential;
 template <> struct Exponential<float> {
@@ -85,7 +91,9 @@ template <class T> RNNLAB_INLINE Vector<T> expm1(Vector<T> x) {
     Vector<T> power = (Vector<T>)(exponent << E::mantissa);
     return power * p + (power - T(1));
 }
-template <class T> RNNLAB_INLINE Vector<T> sigmoid(Vector<T> x) { return T(1) / (T(2) + expm1<T>(-x)); }
+template <class T> RNNLAB_INLINE Vector<T> sigmoid(Vector<T> x) {
+    return T(1) / (T(2) + expm1<T>(-x));
+}
 template <class T> RNNLAB_INLINE Vector<T> tanh(Vector<T> x) {
     constexpr T bound = Exponential<T>::tanh_is_one;
     Vector<T> e = expm1<T>(T(2) * clamp<T>(x, -bound, bound));
@@ -93,7 +101,11 @@ template <class T> RNNLAB_INLINE Vector<T> tanh(Vector<T> x) {
 }
 
 // Slopes, from the activated value.
-template <class T> RNNLAB_INLINE Vector<T> sigmoid_slope(Vector<T> s) { return s * (T(1) - s); }
-template <class T> RNNLAB_INLINE Vector<T> tanh_slope(Vector<T> t) { return T(1) - t * t; }
+template <class T> RNNLAB_INLINE Vector<T> sigmoid_slope(Vector<T> s) {
+    return s * (T(1) - s);
+}
+template <class T> RNNLAB_INLINE Vector<T> tanh_slope(Vector<T> t) {
+    return T(1) - t * t;
+}
 
 }  // namespace rnnlab::RNNLAB_ISA

@@ -42,16 +42,16 @@ void dot_products(const T *const *x, const T *weight, int64_t depth, const T *st
 }
 
 // The same for all rows and j first..last.
-template <class T>
-void dot_products(const std::vector<const T *> &x, const T *weight, int64_t depth, const T *start,
-                  const std::vector<T *> &out, int64_t first, int64_t last) {
+template <class T> void dot_products(const std::vector<const T *> &x, const T *weight, int64_t depth, const T *start,
+                                     const std::vector<T *> &out, int64_t first, int64_t last) {
     void (*const kernels_by_rows[])(const T *const *, const T *, int64_t, const T *, T *const *, int64_t) = {
         dot_products<T, 1>, dot_products<T, 2>, dot_products<T, 3>, dot_products<T, 4>};
     const int64_t rows = x.size();
     int64_t j = first;
     for (; j + 4 <= last; j += 4)
         for (int64_t r = 0; r < rows; r += dot_rows)
-            kernels_by_rows[std::min<int64_t>(dot_rows, rows - r) - 1](x.data() + r, weight, depth, start, out.data() + r, j);
+            kernels_by_rows[std::min<int64_t>(dot_rows, rows - r) - 1](x.data() + r, weight, depth, start,
+                                                                       out.data() + r, j);
     for (; j < last; ++j)
         for (int64_t r = 0; r < rows; ++r) {
             T total = start ? start[j] : T(0);
@@ -68,13 +68,13 @@ template <class P, class Cell> class Token : Layout<P, Cell> {
   public:
     // Whether a window is run here: no weight is used often, no backward pass, nothing beyond the plain recurrence.
     static bool fits(const rnnlab_window &w) {
-        return w.steps * w.batch <= (w.steps == 1 ? 4 * dot_rows : dot_rows) && !w.saved && !w.gates && !w.lengths && !w.recurrent_mask &&
-               !w.zoneout_h && !w.zoneout_c && w.zoneout_h_share == 0 && w.zoneout_c_share == 0;
+        return w.steps * w.batch <= (w.steps == 1 ? 4 * dot_rows : dot_rows) && !w.saved && !w.gates && !w.lengths &&
+               !w.recurrent_mask && !w.zoneout_h && !w.zoneout_c && w.zoneout_h_share == 0 && w.zoneout_c_share == 0;
     }
 
     explicit Token(const rnnlab_window &w)
-        : Base(w), from_input(batch * gate_rows + lanes<T>), from_state(batch * gate_rows + lanes<T>),
-          bias(gate_rows), bias_q(gate_rows) {
+        : Base(w), from_input(batch * gate_rows + lanes<T>), from_state(batch * gate_rows + lanes<T>), bias(gate_rows),
+          bias_q(gate_rows) {
         if (!w.bias_ih) return;
         const T *ih = static_cast<const T *>(w.bias_ih), *hh = static_cast<const T *>(w.bias_hh);
         for (int64_t i = 0; i < gate_rows; ++i) {
@@ -105,9 +105,9 @@ template <class P, class Cell> class Token : Layout<P, Cell> {
                 const int64_t groups = gate_rows / 4, first = groups * thread / threads * 4;
                 const int64_t last = thread + 1 == threads ? gate_rows : groups * (thread + 1) / threads * 4;
                 dot_products<T>(x, static_cast<const T *>(window.weight_ih), input_size,
-                             window.bias_ih ? bias.data() : nullptr, input_sums, first, last);
+                                window.bias_ih ? bias.data() : nullptr, input_sums, first, last);
                 dot_products<T>(h, static_cast<const T *>(window.weight_hh), hidden_size,
-                             window.bias_ih ? bias_q.data() : nullptr, state_sums, first, last);
+                                window.bias_ih ? bias_q.data() : nullptr, state_sums, first, last);
             });
             for (int64_t r = 0; r < batch; ++r) {
                 T *h_row = static_cast<T *>(window.h_n) + r * hidden_size;
