@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def tiny(task: str, corpora: dict[str, Path], *overrides: str) -> list[str]:
     if task == "next_word":
         base["trainer.bptt_len"] = 8
     return [f"task={task}", *(f"{key}={value}" for key, value in base.items() if key not in given), *overrides]
+
+
+def pytest_configure():
+    """Signals do what they do in a terminal, also where nohup or a shell's background had them ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
