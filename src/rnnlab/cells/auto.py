@@ -23,8 +23,8 @@ best of five, interleaved. "nn" is torch.nn, "packed" torch.nn on a PackedSequen
                       GRU |   1.9    2.3   0.87x |    4.5    4.3   1.12x |    15     18   0.82x
                       RNN |                0.59x |                 0.81x |                0.74x
 
-The same engine reaches 30 of this processor's 32 GFLOP/s. Where there is no C++ engine, the op's loops in PyTorch train
-a GRU or RNN 1.05 to 1.3 times as fast as torch.nn, and an LSTM at 0.8 times.
+In training the engine reaches 25 to 33 of the 34 GFLOP/s of this processor's largest products. Where it is not built,
+the op's loops in PyTorch train a GRU or RNN 1.2 to 1.4 times as fast as torch.nn, and an LSTM at 0.8 times.
 """
 
 from __future__ import annotations

@@ -81,7 +81,12 @@ def _software() -> list[Row]:
     compiler = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
     return [
         *rows,
-        Row("software", "C++ compiler", compiler or "none (only torch.compile needs one)", compiler is not None),
+        Row(
+            "software",
+            "C++ compiler",
+            compiler or "none: the CPU engine needs one to be installed",
+            compiler is not None,
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
 // The forward pass of one layer in one direction.
 //
-// A thread takes its chunks through all steps by itself; before, they pack the weights together. So a
-// busy core delays the end of a window and not every step of it.
+// Once the threads have packed the weights together, each takes its chunks through all steps by itself: a busy core
+// delays the end of a window and not every step of it.
 #pragma once
 #include "cells.hpp"
 #include "layout.hpp"
@@ -19,7 +19,10 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
         : Base(w), keep(w.saved), steps_at_once(std::max<int64_t>(1, 96 * this->threads / std::max<int64_t>(1, batch))),
           input_weights(input_size, gate_rows), recurrent_weights(this->unit_blocks() * this->panel_elements()),
           bias(gate_rows), bias_q(this->unit_blocks() * panel_width<P>) {
-        merge_biases();
+        if (!w.bias_ih) return;
+        for (int64_t i = 0; i < gate_rows; ++i) bias.data()[i] = this->input_bias(i);
+        for (int64_t u = 0; u < this->unit_blocks() * panel_width<P>; ++u)
+            bias_q.data()[u] = Cell::has_q && u < hidden_size ? this->state_bias(2 * hidden_size + u) : T(0);
     }
 
     void run() {
@@ -61,16 +64,6 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
     Panels<P> input_weights;
     Buffer<E> recurrent_weights;  // [block of units][gate][k][unit]
     Buffer<T> bias, bias_q;
-
-    // b_ih + b_hh can be added once for the whole window, but for b_hn, which the GRU's reset gate scales.
-    void merge_biases() {
-        if (!window.bias_ih) return;
-        const T *ih = static_cast<const T *>(window.bias_ih), *hh = static_cast<const T *>(window.bias_hh);
-        const int64_t together = Cell::has_q ? 2 * hidden_size : gate_rows;
-        for (int64_t i = 0; i < gate_rows; ++i) bias.data()[i] = i < together ? ih[i] + hh[i] : ih[i];
-        std::fill_n(bias_q.data(), this->unit_blocks() * panel_width<P>, T(0));
-        std::copy(hh + together, hh + gate_rows, bias_q.data());
-    }
 
     E *recurrent_panel(int64_t block, int gate) {
         return recurrent_weights.data() + block * this->panel_elements() +

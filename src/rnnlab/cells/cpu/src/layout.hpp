@@ -114,6 +114,16 @@ template <class P, class Cell> struct Layout {
         return {window.zoneout_c ? window.zoneout_c + place * hidden_size : nullptr, T(window.zoneout_c_share)};
     }
 
+    // b_ih + b_hh can be added once for the whole window, but for b_hn, which the GRU's reset gate scales.
+    bool is_q(int64_t gate_row) const { return Cell::has_q && gate_row >= 2 * hidden_size; }
+    T input_bias(int64_t gate_row) const {
+        const T *ih = static_cast<const T *>(window.bias_ih), *hh = static_cast<const T *>(window.bias_hh);
+        return is_q(gate_row) ? ih[gate_row] : ih[gate_row] + hh[gate_row];
+    }
+    T state_bias(int64_t gate_row) const {
+        return is_q(gate_row) ? static_cast<const T *>(window.bias_hh)[gate_row] : T(0);
+    }
+
     // Hidden units are worked on in blocks as wide as a panel; the last may be one vector wide.
     int64_t unit_blocks() const { return (hidden_size + panel_width<P> - 1) / panel_width<P>; }
     int64_t units(int64_t block) const {

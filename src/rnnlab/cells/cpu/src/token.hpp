@@ -76,11 +76,9 @@ template <class P, class Cell> class Token : Layout<P, Cell> {
         : Base(w), from_input(batch * gate_rows + lanes<T>), from_state(batch * gate_rows + lanes<T>), bias(gate_rows),
           bias_q(gate_rows) {
         if (!w.bias_ih) return;
-        const T *ih = static_cast<const T *>(w.bias_ih), *hh = static_cast<const T *>(w.bias_hh);
         for (int64_t i = 0; i < gate_rows; ++i) {
-            const bool is_q = Cell::has_q && i >= 2 * hidden_size;
-            bias.data()[i] = ih[i] + (is_q ? T(0) : hh[i]);
-            bias_q.data()[i] = is_q ? hh[i] : T(0);
+            bias.data()[i] = this->input_bias(i);
+            bias_q.data()[i] = this->state_bias(i);
         }
     }
 
