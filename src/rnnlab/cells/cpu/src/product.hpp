@@ -1,21 +1,13 @@
-// Matrix products on packed factors: the register kernel, the packing, and the blocking for caches around them.
+// Matrix products on packed factors: the register kernel and the blocking for caches around it.
 //
 // out[r][c] = start[r][c] + sum over k of a[k][r] * b[k][c]
-//
-// Both factors are packed so that the kernel reads them front to back: `a` in blocks of up to `max_rows` rows, one
-// number broadcast at a time; `b` in panels of one or two vectors. A matrix is handed over as pointers to its rows, so
-// that any choice of rows (valid steps, one thread's part of the batch, the states of the step before) is a matrix too.
 #pragma once
 #include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <vector>
 
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
-
-#include "simd.hpp"
+#include "pack.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
 
@@ -48,46 +40,6 @@ template <class T> class Buffer {
     T *memory_ = nullptr;
     int64_t size_ = 0;
 };
-
-// How numbers are kept in packed factors. `depth` of them that meet in one product share an element.
-template <class T> struct Plain {
-    using Value = T;
-    using Element = T;
-    static constexpr int depth = 1;
-    static RNNLAB_INLINE Element join(T first, T) { return first; }
-    static RNNLAB_INLINE Vector<T> add_product(Vector<T> sum, Vector<T> b, Element a) { return sum + b * a; }
-};
-using Float32 = Plain<float>;
-using Float64 = Plain<double>;
-
-struct BFloat16 {  // two bfloat16 in 32 bits, the first in the lower half
-    using Value = float;
-    using Element = uint32_t;
-    static constexpr int depth = 2;
-    static RNNLAB_INLINE uint32_t round(float x) {  // to nearest, ties to even; nan stays nan
-        uint32_t bits;
-        __builtin_memcpy(&bits, &x, sizeof bits);
-        return x == x ? (bits + 0x7fff + (bits >> 16 & 1)) >> 16 : bits >> 16 | 0x40;
-    }
-    static RNNLAB_INLINE uint32_t join(float first, float second) { return round(first) | round(second) << 16; }
-    static RNNLAB_INLINE Vector<float> add_product(Vector<float> sum, Vector<uint32_t> b, uint32_t a) {
-#if defined(__AVX512BF16__)
-        return (Vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)b, (__m512bh)all<uint32_t>(a));
-#else
-        constexpr uint32_t high = 0xffff0000;
-        auto factor = all<uint32_t>(a);
-        sum += (Vector<float>)(b << 16) * (Vector<float>)(factor << 16);
-        return sum + (Vector<float>)(b & high) * (Vector<float>)(factor & high);
-#endif
-    }
-};
-
-template <class P> using Value = typename P::Value;
-template <class P> using Element = typename P::Element;
-template <class P> constexpr int panel_width = 2 * lanes<Value<P>>;
-template <class P> constexpr int64_t elements(int64_t depth) {
-    return (depth + P::depth - 1) / P::depth;
-}
 
 // start[r] is null (from zero) or where row r's sums begin; a_stride elements stand between a's rows of one k.
 template <class P> using KernelFunction = void (*)(const Element<P> *a, int64_t a_stride, const Element<P> *b,
@@ -160,36 +112,6 @@ template <class P> inline constexpr Kernels<P> kernels{};
 // result does not depend on the rows beside it. Fewer rows are filled up to it where the threads decide who is beside
 // whom.
 constexpr int64_t even_rows = 3;
-
-// A factor by its rows. `deep`: k counts the rows, and the other index runs along each; else the other way round.
-template <class T> struct Matrix {
-    const T *const *rows;
-    bool deep;
-    const T *const *scales = nullptr;  // numbers that multiply those of each row one by one, or null
-};
-
-// out[k / P::depth][c] for c < width: entries k0.. of columns c0.. of a factor, and 0 past `count` columns.
-template <class P> void pack(const Matrix<Value<P>> &from, int64_t k0, int64_t depth, int64_t c0, int64_t count,
-                             int64_t width, Element<P> *out) {
-    using T = Value<P>;
-    auto at = [&](int64_t k, int64_t c) -> T {
-        const int64_t row = from.deep ? k : c, column = from.deep ? c : k;
-        return from.scales ? from.rows[row][column] * from.scales[row][column] : from.rows[row][column];
-    };
-    for (int64_t k = k0; k < k0 + depth; k += P::depth, out += width) {
-        if constexpr (P::depth == 1) {
-            if (from.deep && !from.scales) {  // the loop that compilers turn into copies of vectors
-                std::copy_n(from.rows[k] + c0, count, out);
-            } else {
-                for (int64_t c = 0; c < count; ++c) out[c] = at(k, c0 + c);
-            }
-        } else {
-            for (int64_t c = 0; c < count; ++c)
-                out[c] = P::join(at(k, c0 + c), k + 1 < k0 + depth ? at(k + 1, c0 + c) : T(0));
-        }
-        std::fill(out + count, out + width, Element<P>(0));
-    }
-}
 
 constexpr int64_t block_depth = 256;  // numbers deep: a block of `a` stays in the first cache, a panel of `b` beside it
 constexpr int64_t group_blocks = 16;  // blocks of `a` that share a panel before it leaves the cache

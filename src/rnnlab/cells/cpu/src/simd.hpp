@@ -2,8 +2,14 @@
 //
 // One source serves every instruction set: RNNLAB_VECTOR_BYTES says how wide a vector is, the compiler how to do it.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <utility>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #define RNNLAB_INLINE inline __attribute__((always_inline))
 #define RNNLAB_INLINE_LAMBDA __attribute__((always_inline))
@@ -28,13 +34,27 @@ template <class T> RNNLAB_INLINE void store(T *p, Vector<T> v) {
 // The first n numbers only; a loaded vector's others are 0. n is at least 1.
 template <class T> RNNLAB_INLINE Vector<T> load(const T *p, int64_t n) {
     if (__builtin_expect(n >= lanes<T>, 1)) return load(p);
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        return (Vector<T>)_mm512_maskz_loadu_epi32((1u << n) - 1, p);
+    else
+        return (Vector<T>)_mm512_maskz_loadu_epi64((1u << n) - 1, p);
+#else
     Vector<T> v = {};
     std::memcpy(&v, p, n * sizeof(T));
     return v;
+#endif
 }
 template <class T> RNNLAB_INLINE void store(T *p, Vector<T> v, int64_t n) {
     if (__builtin_expect(n >= lanes<T>, 1)) return store(p, v);
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        _mm512_mask_storeu_epi32(p, (1u << n) - 1, (__m512i)v);
+    else
+        _mm512_mask_storeu_epi64(p, (1u << n) - 1, (__m512i)v);
+#else
     std::memcpy(p, &v, n * sizeof(T));
+#endif
 }
 
 template <class T> RNNLAB_INLINE Vector<T> all(T x) {
@@ -48,6 +68,23 @@ template <class T> RNNLAB_INLINE Vector<T> clamp(Vector<T> x, T low, T high) {
 }
 template <class T> RNNLAB_INLINE Vector<T> relu(Vector<T> x) {
     return x < T(0) ? Vector<T>{} : x;
+}
+
+// v[i][j] and v[j][i] change places: blocks of 1, 2, 4... lanes beside the diagonal, one size after the other.
+template <class T, int step, size_t... lane>
+RNNLAB_INLINE void swap_blocks(Vector<T> *v, std::index_sequence<lane...>) {
+    constexpr int L = lanes<T>;
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) {
+        if (i & step) continue;
+        const Vector<T> a = v[i], b = v[i + step];
+        v[i] = __builtin_shufflevector(a, b, (lane & step ? L + lane - step : lane)...);
+        v[i + step] = __builtin_shufflevector(a, b, (lane & step ? L + lane : lane + step)...);
+    }
+    if constexpr (2 * step < L) swap_blocks<T, 2 * step>(v, std::index_sequence<lane...>{});
+}
+template <class T> RNNLAB_INLINE void transpose(Vector<T> *v) {
+    swap_blocks<T, 1>(v, std::make_index_sequence<lanes<T>>{});
 }
 
 template <class T> struct Exponential;
