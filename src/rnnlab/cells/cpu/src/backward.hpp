@@ -13,11 +13,13 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
     using E = Element<P>;
     using Base = Layout<P, Cell>;
     using Base::num_gates, Base::window, Base::steps, Base::batch, Base::input_size, Base::hidden_size, Base::gate_rows;
+    using Base::units, Base::steps_at_once;
 
   public:
     explicit Backward(const rnnlab_window &w)
-        : Base(w), input_weights(w.grad_x ? gate_rows : 0, input_size),
-          recurrent_weights(this->unit_blocks() * this->panel_elements()) {
+        : Base(w), columns_of_x{input_size},
+          input_weights(w.grad_x ? columns_of_x.count() * this->panel_elements() : 0),
+          recurrent_weights(units.count() * this->panel_elements()) {
         list_places();
     }
 
@@ -26,17 +28,22 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
         const auto hh = rows_of<T>(window.weight_hh, gate_rows, hidden_size);
         in_parallel(this->threads, [&](int thread, int threads) {
             if (window.grad_x)
-                share(input_weights.panels(), thread, threads,
-                      [&](int64_t j) { input_weights.fill({ih.data(), true}, j); });
-            share(this->unit_blocks(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
+                share(columns_of_x.count(), thread, threads,
+                      [&](int64_t j) { pack_weights(ih.data(), columns_of_x, j, 0, input_weights); });
+            share(units.count(), thread, threads,
+                  [&](int64_t j) { pack_weights(hh.data(), units, j, Cell::has_q ? 2 : 0, recurrent_weights); });
         });
         in_parallel(this->threads, [&](int thread, int threads) {
             Worker worker;
             worker.chunks = this->chunks_of(thread, threads);
-            worker.gates.reserve(worker.chunks.size() * max_rows * packed_depth());
+            const int64_t kept_steps = window.grad_x ? steps_at_once : 1;
+            worker.gates.reserve(kept_steps * worker.chunks.size() * chunk_elements());
             begin(worker);
-            for (int64_t step = steps - 1; step >= 0; --step) retreat(worker, step);
-            if (window.grad_x) input_gradient(worker);
+            for (int64_t last = steps; last > 0; last -= kept_steps) {
+                const int64_t first = std::max<int64_t>(0, last - kept_steps);
+                for (int64_t step = last - 1; step >= first; --step) retreat(worker, step, first);
+                if (window.grad_x) input_gradient(worker, first, last);
+            }
         });
         in_parallel(this->threads, [&](int thread, int threads) {
             Buffer<E> packed;
@@ -45,14 +52,17 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
     }
 
   private:
+    // In what is packed of a chunk's gradients at a step, q stands before a GRU's gates: W_hh meets q, r and z, and
+    // W_ih meets r, z and n.
+    static constexpr int packed_gates = num_gates + Cell::has_q;
+
     struct Worker {
         std::vector<const Chunk *> chunks;
-        Buffer<E> gates;  // gradients of the gates of all chunks at one step, packed
-        Buffer<E> packed;
+        Buffer<E> gates;  // gradients of the gates, packed: [step][chunk][gate][unit][row]
     };
 
-    Panels<P> input_weights;
-    Buffer<E> recurrent_weights;  // [block of units][gate][k][unit]
+    const Blocks<P> columns_of_x;
+    Buffer<E> input_weights, recurrent_weights;  // [block of columns][gate][unit][column]
     // All steps that happened, by time and row: their inputs, states before them, gradients.
     std::vector<const T *> inputs, states, masks, grad_gates, grad_q;
 
@@ -81,13 +91,18 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
 
     // Whether the gradient of the state before a step is more than what comes through W_hh.
     bool adds() const { return Cell::has_q || window.zoneout_h || window.zoneout_h_share != 0; }
-    int64_t packed_depth() const { return num_gates * elements<P>(hidden_size); }
-    E *recurrent_panel(int64_t block) { return recurrent_weights.data() + block * this->panel_elements(); }
-    void pack_recurrent(const T *const *weight_hh, int64_t block) {
-        const int width = this->vectors(block) * lanes<T>;
-        for (int g = 0; g < num_gates; ++g)
-            pack<P>({weight_hh + g * hidden_size, true}, 0, hidden_size, block * panel_width<P>, this->units(block),
-                    width, recurrent_panel(block) + g * elements<P>(hidden_size) * width);
+    int64_t gate_elements() const { return elements<P>(hidden_size); }
+    int64_t packed_depth() const { return num_gates * gate_elements(); }
+    int64_t chunk_elements() const { return packed_gates * gate_elements() * max_rows; }
+    E *packed_gates_of(Worker &worker, size_t chunk, int64_t slot) const {
+        return worker.gates.data() + (slot * worker.chunks.size() + chunk) * chunk_elements();
+    }
+    // Pack a block of a weight's columns, its gates in order from `first_gate` on.
+    void pack_weights(const T *const *weight, const Blocks<P> &columns, int64_t block, int first_gate, Buffer<E> &to) {
+        E *panel = to.data() + block * this->panel_elements();
+        for (int i = 0; i < num_gates; ++i)
+            pack<P>({weight + (first_gate + i) % num_gates * hidden_size, true}, 0, hidden_size, block * panel_width<P>,
+                    columns.size(block), columns.width(block), panel + i * gate_elements() * columns.width(block));
     }
 
     T *grad_h(const Chunk &chunk, int row) const {
@@ -117,19 +132,18 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
     }
 
     // One step back: the gates' gradients of all chunks, then through the recurrent weights, block by block.
-    void retreat(Worker &worker, int64_t step) {
-        const int64_t chunk_elements = max_rows * packed_depth();
+    void retreat(Worker &worker, int64_t step, int64_t first) {
         for (size_t i = 0; i < worker.chunks.size(); ++i)
             if (const int alive = worker.chunks[i]->alive(step))
-                gate_gradients(*worker.chunks[i], alive, step, worker.gates.data() + i * chunk_elements);
-        for (int64_t block = 0; block < this->unit_blocks(); ++block)
+                gate_gradients(*worker.chunks[i], alive, step, packed_gates_of(worker, i, step - first));
+        for (int64_t block = 0; block < units.count(); ++block)
             for (size_t i = 0; i < worker.chunks.size(); ++i)
                 if (const int alive = worker.chunks[i]->alive(step))
-                    state_gradient(*worker.chunks[i], alive, block, worker.gates.data() + i * chunk_elements);
+                    state_gradient(*worker.chunks[i], alive, block, packed_gates_of(worker, i, step - first));
     }
 
     void gate_gradients(const Chunk &chunk, int alive, int64_t step, E *packed) {
-        const T *gates[num_gates + 1][max_rows];
+        const T *gates[packed_gates][max_rows];
         for (int r = 0; r < alive; ++r) {
             const int64_t place = this->place(chunk, r, step), t = place / batch;
             BackwardRow<T> row{};
@@ -163,79 +177,100 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
                 if (adds()) store(row.grad_h + u, past, n);
                 Cell::backward(row, d, u, n, hidden_size);
             }
-            for (int g = 0; g < num_gates; ++g) gates[g][r] = row.grad_gates + g * hidden_size;
-            if (Cell::has_q) gates[2][r] = row.grad_q;
+            for (int g = 0; g < num_gates; ++g) gates[g + Cell::has_q][r] = row.grad_gates + g * hidden_size;
+            if (Cell::has_q) gates[0][r] = row.grad_q;
         }
-        for (int g = 0; g < num_gates; ++g)
-            pack<P>({gates[g], false}, 0, hidden_size, 0, alive, chunk.count,
-                    packed + g * elements<P>(hidden_size) * chunk.count);
+        for (int i = 0; i < packed_gates; ++i)
+            pack<P>({gates[i], false}, 0, hidden_size, 0, alive, chunk.count,
+                    packed + i * gate_elements() * chunk.count);
     }
 
     void state_gradient(const Chunk &chunk, int alive, int64_t block, const E *gates) {
-        const int64_t unit = block * panel_width<P>, units = this->units(block);
+        const int64_t unit = block * panel_width<P>, count = units.size(block);
         alignas(64) T tile[max_rows][panel_width<P>] = {};
         T *out[max_rows] = {}, *rows[max_rows] = {};
         const int kernel_rows = chunk.kernel_rows(alive);
         const T *masks[max_rows];
         this->of(chunk, static_cast<const T *>(window.recurrent_mask), hidden_size, masks);
-        const bool direct = !window.recurrent_mask && units == this->vectors(block) * lanes<T>;
+        const bool direct = !window.recurrent_mask && count == units.width(block);
         for (int r = 0; r < kernel_rows; ++r) {
             rows[r] = r < alive ? grad_h(chunk, r) + unit : tile[r];
             out[r] = direct ? rows[r] : tile[r];
         }
         const bool adds = this->adds();
-        kernels<P>.of[kernel_rows - 1][this->vectors(block) - 1](gates, chunk.count, recurrent_panel(block),
-                                                                 packed_depth(), direct && adds ? rows : nullptr, out);
+        kernels<P>.of[kernel_rows - 1][units.vectors(block) - 1](
+            gates, chunk.count, recurrent_weights.data() + block * this->panel_elements(), packed_depth(),
+            direct && adds ? rows : nullptr, out);
         for (int r = 0; r < alive && !direct; ++r)
-            for (int64_t u = 0; u < units; ++u) {
+            for (int64_t u = 0; u < count; ++u) {
                 const T product = masks[r] ? tile[r][u] * masks[r][unit + u] : tile[r][u];
                 rows[r][u] = adds ? rows[r][u] + product : product;
             }
         if (const T clip = T(window.clip_state_grad); clip > 0)
             for (int r = 0; r < alive; ++r)
-                for (int64_t u = 0; u < units; u += lanes<T>)
-                    store(rows[r] + u, clamp<T>(load(rows[r] + u, units - u), -clip, clip), units - u);
+                for (int64_t u = 0; u < count; u += lanes<T>)
+                    store(rows[r] + u, clamp<T>(load(rows[r] + u, count - u), -clip, clip), count - u);
     }
 
-    void input_gradient(Worker &worker) {
-        std::vector<const T *> from;
-        std::vector<T *> to;
-        for (const Chunk *chunk : worker.chunks)
-            for (int r = 0; r < chunk->count; ++r)
-                for (int64_t step = 0; step < chunk->length[r]; ++step) {
-                    const int64_t place = this->place(*chunk, r, step);
-                    from.push_back(grad_gates_at(place));
-                    to.push_back(static_cast<T *>(window.grad_x) + place * input_size);
-                }
-        multiply<P>({from.data(), false}, from.size(), input_weights, nullptr, to.data(), worker.packed);
+    // grad_x = grad_gates W_ih for steps first..last, from what is packed of them.
+    void input_gradient(Worker &worker, int64_t first, int64_t last) {
+        for (int64_t block = 0; block < columns_of_x.count(); ++block)
+            for (int64_t step = first; step < last; ++step)
+                for (size_t i = 0; i < worker.chunks.size(); ++i)
+                    if (const int alive = worker.chunks[i]->alive(step))
+                        input_gradient(*worker.chunks[i], alive, step, block, packed_gates_of(worker, i, step - first));
+    }
+    void input_gradient(const Chunk &chunk, int alive, int64_t step, int64_t block, const E *gates) {
+        const int64_t first = block * panel_width<P>, count = columns_of_x.size(block);
+        T tile[max_rows][panel_width<P>];
+        T *rows[max_rows] = {}, *out[max_rows] = {};
+        const int kernel_rows = chunk.kernel_rows(alive);
+        const bool direct = count == columns_of_x.width(block);
+        this->at(chunk, alive, step, static_cast<T *>(window.grad_x), input_size, rows);
+        for (int r = 0; r < kernel_rows; ++r) out[r] = direct && r < alive ? rows[r] + first : tile[r];
+        kernels<P>.of[kernel_rows - 1][columns_of_x.vectors(block) - 1](
+            gates + Cell::has_q * gate_elements() * chunk.count, chunk.count,
+            input_weights.data() + block * this->panel_elements(), packed_depth(), nullptr, out);
+        for (int r = 0; r < alive && !direct; ++r) std::copy_n(tile[r], count, rows[r] + first);
     }
 
-    // grad (rows, columns) = left^T right, for one thread's part of the rows.
-    void outer_product(Buffer<E> &packed, const std::vector<const T *> &left, const Matrix<T> &right, void *grad,
-                       int64_t first, int64_t rows, int64_t columns) {
+    // What a weight's gradient is the sum of beside the gates' gradients, and where its rows are.
+    struct Side {
+        Matrix<T> matrix;
+        int64_t columns;
+        void *grad;
+    };
+
+    // grad (rows, columns) = left^T side for one thread's part of the gate rows; `first` counts left's columns and
+    // `row` the gradient's rows.
+    void outer_products(Buffer<E> &packed, const std::vector<const T *> &left, int64_t first, int64_t row, int64_t rows,
+                        const std::vector<Side> &sides) {
         std::vector<const T *> shifted(left);
-        for (const T *&row : shifted) row += first;
-        std::vector<T *> out(rows);
-        for (int64_t i = 0; i < rows; ++i) out[i] = static_cast<T *>(grad) + i * columns;
-        multiply<P>({shifted.data(), true}, rows, right, left.size(), columns, out.data(), packed);
+        for (const T *&place : shifted) place += first;
+        std::vector<std::vector<T *>> out;
+        std::vector<Right<P>> rights;
+        for (const Side &side : sides) {
+            out.emplace_back(rows);
+            T *grad = static_cast<T *>(side.grad) + row * side.columns;
+            for (int64_t i = 0; i < rows; ++i) out.back()[i] = grad + i * side.columns;
+            rights.push_back({side.matrix, side.columns, out.back().data()});
+            if (left.empty()) std::fill_n(grad, rows * side.columns, T(0));
+        }
+        multiply<P>({shifted.data(), true}, rows, rights, left.size(), packed);
     }
 
     void weight_gradients(Buffer<E> &packed, int thread, int threads) {
         const int64_t first = gate_rows * thread / threads, last = gate_rows * (thread + 1) / threads;
-        T *grad_ih = static_cast<T *>(window.grad_weight_ih) + first * input_size;
-        T *grad_hh = static_cast<T *>(window.grad_weight_hh) + first * hidden_size;
-        const Matrix<T> before{states.data(), true, window.recurrent_mask ? masks.data() : nullptr};
-        if (inputs.empty()) {
-            std::fill_n(grad_ih, (last - first) * input_size, T(0));
-            std::fill_n(grad_hh, (last - first) * hidden_size, T(0));
-        }
-        outer_product(packed, grad_gates, {inputs.data(), true}, grad_ih, first, last - first, input_size);
+        const Side x{{inputs.data(), true}, input_size, window.grad_weight_ih};
+        const Side h{
+            {states.data(), true, window.recurrent_mask ? masks.data() : nullptr}, hidden_size, window.grad_weight_hh};
         // Below the reset gate a GRU's third block is grad_q.
         const int64_t end = Cell::has_q ? std::max(first, std::min(last, 2 * hidden_size)) : last;
-        outer_product(packed, grad_gates, before, grad_hh, first, end - first, hidden_size);
-        if (last > end)
-            outer_product(packed, grad_q, before, grad_hh + (end - first) * hidden_size, end - 2 * hidden_size,
-                          last - end, hidden_size);
+        outer_products(packed, grad_gates, first, first, end - first, {x, h});
+        if (last > end) {
+            outer_products(packed, grad_gates, end, end, last - end, {x});
+            outer_products(packed, grad_q, end - 2 * hidden_size, end, last - end, {h});
+        }
         T *bias_ih = static_cast<T *>(window.grad_bias_ih), *bias_hh = static_cast<T *>(window.grad_bias_hh);
         sum_rows(grad_gates, first, last, bias_ih);
         std::copy(bias_ih + first, bias_ih + end, bias_hh + first);

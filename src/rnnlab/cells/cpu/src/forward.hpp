@@ -13,15 +13,16 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
     using E = Element<P>;
     using Base = Layout<P, Cell>;
     using Base::num_gates, Base::window, Base::steps, Base::batch, Base::input_size, Base::hidden_size, Base::gate_rows;
+    using Base::units, Base::steps_at_once;
 
   public:
     explicit Forward(const rnnlab_window &w)
-        : Base(w), keep(w.saved), steps_at_once(std::max<int64_t>(1, 96 * this->threads / std::max<int64_t>(1, batch))),
-          input_weights(input_size, gate_rows), recurrent_weights(this->unit_blocks() * this->panel_elements()),
-          bias(gate_rows), bias_q(this->unit_blocks() * panel_width<P>) {
+        : Base(w), keep(w.saved), input_weights(input_size, gate_rows),
+          recurrent_weights(units.count() * this->panel_elements()), bias(gate_rows),
+          bias_q(units.count() * panel_width<P>) {
         if (!w.bias_ih) return;
         for (int64_t i = 0; i < gate_rows; ++i) bias.data()[i] = this->input_bias(i);
-        for (int64_t u = 0; u < this->unit_blocks() * panel_width<P>; ++u)
+        for (int64_t u = 0; u < units.count() * panel_width<P>; ++u)
             bias_q.data()[u] = Cell::has_q && u < hidden_size ? this->state_bias(2 * hidden_size + u) : T(0);
     }
 
@@ -31,7 +32,7 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
         in_parallel(this->threads, [&](int thread, int threads) {
             share(input_weights.panels(), thread, threads,
                   [&](int64_t j) { input_weights.fill({ih.data(), false}, j); });
-            share(this->unit_blocks(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
+            share(units.count(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
         });
         in_parallel(this->threads, [&](int thread, int threads) {
             Worker worker;
@@ -60,19 +61,18 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
     };
 
     const bool keep;
-    const int64_t steps_at_once;  // projected together: about 96 rows a thread, which stay in a cache
     Panels<P> input_weights;
     Buffer<E> recurrent_weights;  // [block of units][gate][k][unit]
     Buffer<T> bias, bias_q;
 
     E *recurrent_panel(int64_t block, int gate) {
         return recurrent_weights.data() + block * this->panel_elements() +
-               gate * elements<P>(hidden_size) * this->vectors(block) * lanes<T>;
+               gate * elements<P>(hidden_size) * units.width(block);
     }
     void pack_recurrent(const T *const *weight_hh, int64_t block) {
         for (int g = 0; g < num_gates; ++g)
-            pack<P>({weight_hh, false}, 0, hidden_size, g * hidden_size + block * panel_width<P>, this->units(block),
-                    this->vectors(block) * lanes<T>, recurrent_panel(block, g));
+            pack<P>({weight_hh, false}, 0, hidden_size, g * hidden_size + block * panel_width<P>, units.size(block),
+                    units.width(block), recurrent_panel(block, g));
     }
 
     T *h(const Chunk &chunk, int row) const { return static_cast<T *>(window.h_n) + chunk.row[row] * hidden_size; }
@@ -145,7 +145,7 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
 
     // One step of all chunks: blocks outside, so that a block's weights serve all chunks while they are in a cache.
     void advance(Worker &worker, int64_t step, int64_t first) {
-        for (int64_t block = 0; block < this->unit_blocks(); ++block)
+        for (int64_t block = 0; block < units.count(); ++block)
             for (size_t i = 0; i < worker.chunks.size(); ++i) {
                 const Chunk &chunk = *worker.chunks[i];
                 const int alive = chunk.alive(step);
@@ -154,13 +154,13 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
                 gate_rows_at(worker, i, alive, step, first, gates);
                 advance(chunk, alive, step, block, gates, packed_state(worker, i, step));
                 if (const int next = chunk.alive(step + 1); next > 0)
-                    pack_state(chunk, next, block * panel_width<P>, this->units(block),
+                    pack_state(chunk, next, block * panel_width<P>, units.size(block),
                                packed_state(worker, i, step + 1));
             }
     }
 
     void advance(const Chunk &chunk, int alive, int64_t step, int64_t block, T **gates, const E *state) {
-        const int vectors = this->vectors(block), width = vectors * lanes<T>;
+        const int vectors = units.vectors(block), width = units.width(block);
         const int64_t unit = block * panel_width<P>;
         const int rows = chunk.kernel_rows(alive);
         alignas(64) T sums[num_gates][max_rows][panel_width<P>];

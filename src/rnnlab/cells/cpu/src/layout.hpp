@@ -62,11 +62,14 @@ template <class P, class Cell> struct Layout {
     const rnnlab_window &window;
     const int64_t steps, batch, input_size, hidden_size, gate_rows;
     const int threads;
+    const Blocks<P> units;        // of the hidden state
+    const int64_t steps_at_once;  // whose inputs are multiplied together: about 96 rows a thread, which stay in a cache
     std::vector<Chunk> chunks;
 
     explicit Layout(const rnnlab_window &w)
         : window(w), steps(w.steps), batch(w.batch), input_size(w.input_size), hidden_size(w.hidden_size),
-          gate_rows(num_gates * w.hidden_size), threads(std::max<int64_t>(1, std::min<int64_t>(w.threads, w.batch))) {
+          gate_rows(num_gates * w.hidden_size), threads(std::max<int64_t>(1, std::min<int64_t>(w.threads, w.batch))),
+          units{hidden_size}, steps_at_once(std::max<int64_t>(1, 96 * threads / std::max<int64_t>(1, batch))) {
         std::vector<int64_t> order(batch);
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
@@ -124,13 +127,7 @@ template <class P, class Cell> struct Layout {
         return is_q(gate_row) ? static_cast<const T *>(window.bias_hh)[gate_row] : T(0);
     }
 
-    // Hidden units are worked on in blocks as wide as a panel; the last may be one vector wide.
-    int64_t unit_blocks() const { return (hidden_size + panel_width<P> - 1) / panel_width<P>; }
-    int64_t units(int64_t block) const {
-        return std::min<int64_t>(panel_width<P>, hidden_size - block * panel_width<P>);
-    }
-    int vectors(int64_t block) const { return units(block) > lanes<T> ? 2 : 1; }
-    // Elements of a recurrent panel: all k of all gates for one block.
+    // Elements of a panel of weights that has a k for each unit of each gate.
     int64_t panel_elements() const { return num_gates * elements<P>(hidden_size) * panel_width<P>; }
 };
 

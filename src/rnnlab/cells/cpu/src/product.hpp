@@ -113,6 +113,16 @@ template <class P> inline constexpr Kernels<P> kernels{};
 // whom.
 constexpr int64_t even_rows = 3;
 
+// Columns in blocks as wide as a panel; the last may be one vector wide.
+template <class P> struct Blocks {
+    int64_t columns;
+
+    int64_t count() const { return (columns + panel_width<P> - 1) / panel_width<P>; }
+    int64_t size(int64_t block) const { return std::min<int64_t>(panel_width<P>, columns - block * panel_width<P>); }
+    int vectors(int64_t block) const { return size(block) > lanes<Value<P>> ? 2 : 1; }
+    int width(int64_t block) const { return vectors(block) * lanes<Value<P>>; }
+};
+
 constexpr int64_t block_depth = 256;  // numbers deep: a block of `a` stays in the first cache, a panel of `b` beside it
 constexpr int64_t group_blocks = 16;  // blocks of `a` that share a panel before it leaves the cache
 
@@ -124,7 +134,7 @@ template <class P> struct Panels {
     Panels(int64_t depth, int64_t columns)
         : depth(depth), columns(columns),
           storage((depth + block_depth - 1) / block_depth * panels() * panel_elements()) {}
-    int64_t panels() const { return (columns + panel_width<P> - 1) / panel_width<P>; }
+    int64_t panels() const { return Blocks<P>{columns}.count(); }
     static constexpr int64_t panel_elements() { return elements<P>(block_depth) * panel_width<P>; }
     Element<P> *panel(int64_t k0, int64_t j) {
         return storage.data() + (k0 / block_depth * panels() + j) * panel_elements();
@@ -132,55 +142,74 @@ template <class P> struct Panels {
     const Element<P> *panel(int64_t k0, int64_t j) const { return const_cast<Panels *>(this)->panel(k0, j); }
     // Fill panel j from `from`, all k; `from`'s k 0 is this factor's.
     void fill(const Matrix<Value<P>> &from, int64_t j) {
-        const int64_t c0 = j * panel_width<P>, count = std::min<int64_t>(panel_width<P>, columns - c0);
         for (int64_t k0 = 0; k0 < depth; k0 += block_depth)
-            pack<P>(from, k0, std::min(block_depth, depth - k0), c0, count, panel_width<P>, panel(k0, j));
+            pack<P>(from, k0, std::min(block_depth, depth - k0), j * panel_width<P>, Blocks<P>{columns}.size(j),
+                    panel_width<P>, panel(k0, j));
     }
 };
 
-// out (rows, columns) = [bias | out] + a b for one block of k, with b's panels for it packed at `b`.
-template <class P> void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t depth,
-                                       const Element<P> *b, int64_t columns, const Value<P> *bias, Value<P> *const *out,
-                                       Buffer<Element<P>> &packed) {
+// What a left factor is multiplied by, packed for one block of k, and where that goes.
+template <class P> struct Target {
+    const Element<P> *panels;
+    int64_t columns;
+    const Value<P> *bias;  // where sums begin, or null: from zero
+    Value<P> *const *out;  // rows of `columns` numbers
+};
+
+// One block of rows by one panel.
+template <class P> void multiply_tile(const Element<P> *a, int64_t row, int64_t rows, int64_t kernel_rows, int64_t deep,
+                                      bool is_first, const Target<P> &target, int64_t panel) {
     using T = Value<P>;
     constexpr int width = panel_width<P>;
+    const Blocks<P> columns{target.columns};
+    const int64_t c0 = panel * width, count = columns.size(panel);
+    const bool from_zero = is_first && !target.bias;
+    alignas(64) T tile[max_rows * width];
+    T *out[max_rows];
+    const T *starts[max_rows];
+    for (int64_t r = 0; r < kernel_rows; ++r) {
+        T *in_tile = tile + r * width;
+        starts[r] = out[r] = in_tile;
+        if (r >= rows) {
+            std::fill_n(in_tile, width, T(0));
+            continue;
+        }
+        T *there = target.out[row + r] + c0;
+        const T *start = is_first && target.bias ? target.bias + c0 : there;
+        if (count == width) {
+            out[r] = there;
+            starts[r] = start;
+            __builtin_prefetch(there, 1);
+        } else if (!from_zero) {
+            std::copy_n(start, count, in_tile);
+            std::fill(in_tile + count, in_tile + width, T(0));
+        }
+    }
+    kernels<P>.of[kernel_rows - 1][1](a, kernel_rows, target.panels + panel * Panels<P>::panel_elements(), deep,
+                                      from_zero ? nullptr : starts, out);
+    for (int64_t r = 0; r < rows && count < width; ++r) std::copy_n(tile + r * width, count, target.out[row + r] + c0);
+}
+
+// out (rows, columns) = [bias | out] + a b for one block of k, for each target.
+template <class P> void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t depth,
+                                       const std::vector<Target<P>> &targets, Buffer<Element<P>> &packed) {
+    constexpr int64_t pack_depth = 32;  // numbers of each block in turn: neighbours in a row of a deep factor
     const int64_t blocks = (rows + max_rows - 1) / max_rows, deep = elements<P>(depth);
     auto first_row = [&](int64_t block) { return rows * block / blocks; };
     auto kernel_rows = [&](int64_t block) { return std::max(even_rows, first_row(block + 1) - first_row(block)); };
     packed.reserve(group_blocks * max_rows * elements<P>(block_depth));
-    alignas(64) T tile[max_rows * width] = {};
-    T *targets[max_rows];
-    const T *starts[max_rows];
     for (int64_t group = 0; group < blocks; group += group_blocks) {
         const int64_t last = std::min(blocks, group + group_blocks);
-        for (int64_t i = group; i < last; ++i)
-            pack<P>(a, k0, depth, first_row(i), first_row(i + 1) - first_row(i), kernel_rows(i),
-                    packed.data() + (i - group) * max_rows * deep);
-        const Element<P> *panel = b;
-        for (int64_t c0 = 0; c0 < columns; c0 += width, panel += Panels<P>::panel_elements()) {
-            const int64_t count = std::min<int64_t>(width, columns - c0);
-            for (int64_t i = group; i < last; ++i) {
-                const int64_t row = first_row(i), n = first_row(i + 1) - row, all_rows = kernel_rows(i);
-                const bool from_zero = k0 == 0 && !bias;
-                for (int64_t r = 0; r < all_rows; ++r) {
-                    T *in_tile = tile + r * width;
-                    starts[r] = targets[r] = in_tile;
-                    if (r >= n) continue;
-                    T *target = out[row + r] + c0;
-                    const T *start = k0 == 0 && bias ? bias + c0 : target;
-                    if (count == width) {
-                        targets[r] = target;
-                        starts[r] = start;
-                        __builtin_prefetch(target, 1);
-                    } else if (!from_zero) {
-                        std::copy_n(start, count, in_tile);
-                    }
-                }
-                kernels<P>.of[all_rows - 1][1](packed.data() + (i - group) * max_rows * deep, all_rows, panel, deep,
-                                               from_zero ? nullptr : starts, targets);
-                if (count < width)
-                    for (int64_t r = 0; r < n; ++r) std::copy_n(tile + r * width, count, out[row + r] + c0);
-            }
+        for (int64_t k = 0; k < depth; k += pack_depth)
+            for (int64_t i = group; i < last; ++i)
+                pack<P>(a, k0 + k, std::min(pack_depth, depth - k), first_row(i), first_row(i + 1) - first_row(i),
+                        kernel_rows(i), packed.data() + (i - group) * max_rows * deep + k / P::depth * kernel_rows(i));
+        for (const Target<P> &target : targets) {
+            const Blocks<P> columns{target.columns};
+            for (int64_t j = 0; j < columns.count(); ++j)
+                for (int64_t i = group; i < last; ++i)
+                    multiply_tile<P>(packed.data() + (i - group) * max_rows * deep, first_row(i),
+                                     first_row(i + 1) - first_row(i), kernel_rows(i), deep, k0 == 0, target, j);
         }
     }
 }
@@ -191,21 +220,32 @@ template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const 
     for (int64_t r = 0; r < rows && b.depth == 0; ++r)
         for (int64_t c = 0; c < b.columns; ++c) out[r][c] = bias ? bias[c] : Value<P>(0);
     for (int64_t k0 = 0; rows > 0 && k0 < b.depth; k0 += block_depth)
-        multiply_block<P>(a, rows, k0, std::min(block_depth, b.depth - k0), b.panel(k0, 0), b.columns, bias, out,
+        multiply_block<P>(a, rows, k0, std::min(block_depth, b.depth - k0), {{b.panel(k0, 0), b.columns, bias, out}},
                           packed);
 }
 
-// out = a b, with b packed block by block on the way: for a sum over many k.
-template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const Matrix<Value<P>> &b, int64_t depth,
-                                 int64_t columns, Value<P> *const *out, Buffer<Element<P>> &packed) {
-    Panels<P> panels(block_depth, columns);
+// A right factor that is packed block by block on the way: for a sum over many k.
+template <class P> struct Right {
+    Matrix<Value<P>> matrix;
+    int64_t columns;
+    Value<P> *const *out;
+};
+
+// out = a b for each b.
+template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const std::vector<Right<P>> &rights,
+                                 int64_t depth, Buffer<Element<P>> &packed) {
+    std::vector<Panels<P>> panels;
+    for (const Right<P> &b : rights) panels.emplace_back(block_depth, b.columns);
+    std::vector<Target<P>> targets;
+    for (size_t i = 0; i < rights.size(); ++i)
+        targets.push_back({panels[i].panel(0, 0), rights[i].columns, nullptr, rights[i].out});
     for (int64_t k0 = 0; rows > 0 && k0 < depth; k0 += block_depth) {
         const int64_t deep = std::min(block_depth, depth - k0);
-        for (int64_t j = 0; j < panels.panels(); ++j) {
-            const int64_t c0 = j * panel_width<P>, count = std::min<int64_t>(panel_width<P>, columns - c0);
-            pack<P>(b, k0, deep, c0, count, panel_width<P>, panels.panel(0, j));
-        }
-        multiply_block<P>(a, rows, k0, deep, panels.panel(0, 0), columns, nullptr, out, packed);
+        for (size_t i = 0; i < rights.size(); ++i)
+            for (int64_t j = 0; j < panels[i].panels(); ++j)
+                pack<P>(rights[i].matrix, k0, deep, j * panel_width<P>, Blocks<P>{rights[i].columns}.size(j),
+                        panel_width<P>, panels[i].panel(0, j));
+        multiply_block<P>(a, rows, k0, deep, targets, packed);
     }
 }
 
