@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"cells"},
     "data": set(),
     "evaluation": set(),
-    "generation": {"data.abc"},
+    "generation": {"cells", "data.abc"},
     "inspection": {"cells"},
     "benchmarks": {"cells"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},

@@ -36,9 +36,12 @@ def test_training_takes_the_engine_and_a_dense_lstm_what_is_faster_for_it(engine
 
 def test_one_step_without_gradient_goes_where_it_costs_least(engine: str) -> None:
     token = {"needs_grad": False, "shape": (1, 1)}
-    assert chosen(cell="gru", **token) == "torch"
-    assert chosen(cell="lstm", **token) == ("torch" if engine == "none" else "cpu")
+    built = "torch" if engine == "none" else "cpu"
+    assert chosen(cell="rnn_tanh", **token) == "torch"
+    assert chosen(cell="gru", **token) == built
+    assert chosen(cell="lstm", **token) == built
     assert chosen(cell="lstm", needs_grad=False, shape=(1, 64)) == "torch"
+    assert chosen(cell="lstm", needs_grad=False, shape=(1, 64), keeps_weights=True) == built
     assert chosen(cell="gru", needs_grad=False, shape=(50, 64)) == ("torch" if engine == "none" else "cpu")
 
 

@@ -50,7 +50,7 @@ SHAPES = {
 }
 """Language models small to large, characters of long texts, and a round size."""
 
-TOKEN_SHAPES = tuple(Shape(f"B{batch}", batch, 16, 512, 512, num_layers=2) for batch in (1, 8, 64))
+TOKEN_SHAPES = tuple(Shape(f"B{batch}", batch, 64, 512, 512, num_layers=2) for batch in (1, 8, 64))
 
 
 class Case(NamedTuple):

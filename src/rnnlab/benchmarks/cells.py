@@ -19,6 +19,7 @@ from rnnlab.benchmarks.cases import Case
 from rnnlab.benchmarks.load import busy_cores
 from rnnlab.benchmarks.parity import BASE, Contender, Data, check_parity, contenders, make_data
 from rnnlab.benchmarks.timing import Quartiles, interleave, quartiles, ratios
+from rnnlab.cells import KeptWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def timed_call(case: Case, way: Contender, data: Data) -> Callable[[], object]:
 
         def draw_tokens() -> None:
             state = None
-            with torch.inference_mode():
+            with torch.inference_mode(), KeptWeights():
                 for step in steps:
                     _, state = layer(step, state)
 

@@ -105,6 +105,7 @@ def _asked(case: Case) -> Asked:
         needs_grad=case.learns,
         has_lengths=case.mode == "packed",
         shape=(1 if case.mode == "token" else case.shape.steps, case.shape.batch_size),
+        keeps_weights=case.mode == "token",
     )
 
 

@@ -2,6 +2,7 @@
 
 from rnnlab.cells.auto import BackendChoice
 from rnnlab.cells.backends import BACKENDS, BackendStatus, backend_report
+from rnnlab.cells.cpu.kept import KeptWeights
 from rnnlab.cells.extras import ExtraArguments, Extras
 from rnnlab.cells.initialisation import INITIALISATIONS
 from rnnlab.cells.layers import GRU, LSTM, RNN
@@ -17,6 +18,7 @@ __all__ = [
     "BackendStatus",
     "ExtraArguments",
     "Extras",
+    "KeptWeights",
     "LSTMState",
     "Weights",
     "backend_report",

@@ -66,6 +66,7 @@ class Asked(NamedTuple):
         extras: names of the extras that act in the call.
         has_lengths: whether rows are of different lengths.
         shape: steps and batch; None: long enough that weights are used often.
+        keeps_weights: whether a `KeptWeights` spares the engine the packing.
     """
 
     cell: str
@@ -76,6 +77,7 @@ class Asked(NamedTuple):
     extras: Collection[str] = ()
     has_lengths: bool = False
     shape: tuple[int, int] | None = None
+    keeps_weights: bool = False
 
     def __str__(self) -> str:
         """Name the place: 'CPU, float32'."""
@@ -120,7 +122,7 @@ def _preferred(asked: Asked) -> BackendChoice:
         return _preferred_without_engine(asked)
     if asked.shape is not None and asked.shape[0] == 1 and not asked.needs_grad:
         rows = asked.shape[1]
-        if rows > 16 or asked.cell.startswith("rnn") or (asked.cell == "gru" and rows == 1):
+        if (rows > 16 and not asked.keeps_weights) or (rows < 16 and asked.cell.startswith("rnn")):
             return BackendChoice("torch", f"{asked}: fastest for one step of {rows} rows")
     elif asked.cell == "lstm" and not asked.has_lengths and asked.dtype == torch.float32 and _onednn_is_ahead():
         return BackendChoice("torch", f"{asked}: oneDNN")

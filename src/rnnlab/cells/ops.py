@@ -89,9 +89,10 @@ def _run(
     c_n is empty but for an LSTM; the last two are empty unless `save`.
     """
     *settings, save, _ = options
+    if engine.runs(x):
+        return engine.forward(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
     with torch.autocast(x.device.type, enabled=False):  # the loops mix two widths on purpose
-        run = engine.forward if engine.runs(x) else bptt.forward
-        return run(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
+        return bptt.forward(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
 
 
 _recurrence = torch.library.custom_op(
@@ -115,9 +116,10 @@ def _recurrence_backward(
 ) -> tuple[Tensor, ...]:
     """Return gradients of x, h_0, c_0, weight_ih, weight_hh, bias_ih and bias_hh; those that nobody wants are empty."""
     *arguments, needs_grad_x = rest
+    if engine.runs(x):
+        return engine.backward(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
     with torch.autocast(x.device.type, enabled=False):
-        run = engine.backward if engine.runs(x) else bptt.backward
-        return run(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
+        return bptt.backward(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
 
 
 @_recurrence.register_fake

@@ -17,6 +17,7 @@ from rnnlab.cells import torch_backend, triton
 from rnnlab.cells.arguments import check_input, check_lengths, check_state
 from rnnlab.cells.auto import Asked, BackendChoice, choose_backend
 from rnnlab.cells.backends import direction_runner
+from rnnlab.cells.cpu.kept import is_keeping
 from rnnlab.cells.extras import Extras
 from rnnlab.cells.gates import gate_values
 from rnnlab.cells.ops import needs_grad
@@ -173,7 +174,7 @@ class RecurrentStack(RecurrentParameters):
         dtype, width = _autocast_dtype(x), nullcontext()
         asked = Asked(
             self.cell, x.device, dtype or x.dtype, grad, torch.compiler.is_compiling(), active,
-            lengths is not None, (x.shape[0], x.shape[1]),
+            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(),
         )  # fmt: skip
         backend = choose_backend(self.backend, asked).name
         if "weight_drop" in active:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnlab.cells import KeptWeights
+
 # (inputs <int64>(T, B), state or None) -> (logits (T, B, V), state)
 StepFunction = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
@@ -172,9 +174,10 @@ def _draw(
         inputs = torch.tensor(prompt, dtype=torch.int64, device=_device_of(model)).unsqueeze(1).repeat(1, count)
         state: Any = None
         stopped = [False] * count
+        kept = KeptWeights()
         for _ in range(num_tokens):
             # Entered anew for each step: between two tokens of a stream the caller's own modes must hold.
-            with _evaluating(model):
+            with _evaluating(model), kept:
                 logits, state = model(inputs, state)
                 tokens = choose(logits[-1])
             inputs = tokens.unsqueeze(0)

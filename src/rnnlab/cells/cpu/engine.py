@@ -10,10 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rnnlab.cells.cpu.kept import kept_weights
 from rnnlab.cells.cpu.library import Product, Window, address, call, library
 
 _CELLS = {"rnn_tanh": (0, 1), "rnn_relu": (1, 1), "lstm": (2, 4), "gru": (3, 3)}
 _FLOAT32, _FLOAT64, _BFLOAT16 = range(3)
+_FEW_ROWS = 4
+"""Up to so many, reading the weights as they stand, by all threads, is as fast as reading packed ones."""
 
 Arrays = dict[str, Tensor | None]
 """Tensors by the names that `Window` gives their addresses."""
@@ -57,7 +60,12 @@ def forward(
         gates = arrays["gates"] = x.new_empty(steps, batch, num_gates * hidden_size, dtype=dtype)
     if save and (num_gates > 1 or zoneout_h is not None or zoneout_h_share > 0):
         saved = arrays["saved"] = torch.empty_like(y)
-    _run("rnnlab_forward", cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
+    window = _window(cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    many = steps * batch > _FEW_ROWS
+    if not save and many and weight_hh.dtype == dtype and (kept := kept_weights(*weights)) is not None:
+        window.packed = kept.find(window, weights).handle
+    call("rnnlab_forward", window)
     results = [tensor.to(x.dtype) for tensor in (y, *final)]
     return *results, *([x.new_empty(0)] if c_0 is None else []), gates, saved
 
@@ -99,7 +107,8 @@ def backward(
     arrays |= {name: tensor for name, tensor in grads.items() if tensor.numel() > 0}
     width = weight_hh.shape[0] + (weight_hh.shape[1] if cell == "gru" else 0)
     arrays["workspace"] = x.new_empty(x.shape[0] * x.shape[1] * width, dtype=dtype)
-    _run("rnnlab_backward", cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
+    window = _window(cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
+    call("rnnlab_backward", window)
     return tuple(tensor.to(x.dtype) for tensor in grads.values())
 
 
@@ -135,7 +144,9 @@ def _wide_dtype(x: Tensor) -> torch.dtype:
 
 
 def _wide(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    return None if tensor is None else tensor.to(dtype).contiguous()
+    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous()):
+        return tensor  # what most tensors are: at one token a call, asking torch for nothing eleven times is felt
+    return tensor.to(dtype).contiguous()
 
 
 def _inputs(
@@ -195,11 +206,10 @@ def _arithmetic(x: Tensor) -> int:
     return _BFLOAT16 if x.dtype == torch.bfloat16 and library().multiplies_bfloat16 else _FLOAT32
 
 
-def _run(
-    function: str, cell: str, x: Tensor, arrays: Arrays, reverse: bool, numbers: tuple[float, float, float]
-) -> None:
+def _window(cell: str, x: Tensor, arrays: Arrays, reverse: bool, numbers: tuple[float, float, float]) -> Window:
+    """Describe a call to the engine, once every shape has been looked at."""
     hidden_size = _check(cell, x, arrays)
-    window = Window(
+    return Window(
         cell=_CELLS[cell][0],
         arithmetic=_arithmetic(x),
         reverse=reverse,
@@ -213,4 +223,3 @@ def _run(
         clip_state_grad=numbers[2],
         **{name: address(tensor) for name, tensor in arrays.items()},
     )
-    call(function, window)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import weakref
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
-INTERFACE = 1
+INTERFACE = 2
 """Must equal RNNLAB_ENGINE_INTERFACE of src/engine.h."""
 
 FILE = Path(__file__).with_name("librnnlab_cells.so")
 """Where `build` puts the library and `library` looks for it."""
 
-_INPUTS = ("lengths", "x", "h_0", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "recurrent_mask")
+_INPUTS = (*("lengths", "x", "h_0", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "packed", "recurrent_mask"),)
 _KEPT = (*("y", "h_n", "c_n", "gates", "saved", "grad_y", "grad_h_n", "grad_c_n"),)
 _GRADIENTS = (
     *("workspace", "grad_x", "grad_h_0", "grad_c_0"),
@@ -79,6 +80,8 @@ def library() -> Library:
     if not hasattr(functions, "rnnlab_interface") or functions.rnnlab_interface() != INTERFACE:
         return Library(None, "built from another version of rnnlab; install rnnlab again")
     functions.rnnlab_instruction_set.restype = ctypes.c_char_p
+    functions.rnnlab_pack.restype = ctypes.c_void_p
+    functions.rnnlab_free.argtypes = [ctypes.c_void_p]
     return Library(functions, functions.rnnlab_instruction_set().decode(), bool(functions.rnnlab_has_bfloat16()))
 
 
@@ -93,7 +96,29 @@ def call(name: str, arguments: ctypes.Structure) -> None:
     Raises:
         MemoryError: the engine could not get the memory that it packs weights into.
     """
+    status = getattr(_functions(), name)(ctypes.byref(arguments))
+    assert status != 2, f"{name}: the packed weights are another layer's or another instruction set's"
+    if status != 0:
+        raise MemoryError(f"{name}: out of memory")
+
+
+class PackedWeights:
+    """A layer's weights as the engine reads them, kept for as long as this object lives."""
+
+    def __init__(self, window: Window) -> None:
+        """Pack the weights and biases whose addresses the window holds.
+
+        Raises:
+            MemoryError: there is not enough memory for another copy of the weights.
+        """
+        functions = _functions()
+        self.handle: int | None = functions.rnnlab_pack(ctypes.byref(window))
+        if self.handle is None:
+            raise MemoryError("rnnlab_pack: out of memory")
+        weakref.finalize(self, functions.rnnlab_free, self.handle)
+
+
+def _functions() -> ctypes.CDLL:
     functions = library().functions
     assert functions is not None, "callers ask library() first"
-    if getattr(functions, name)(ctypes.byref(arguments)) != 0:
-        raise MemoryError(f"{name}: out of memory")
+    return functions

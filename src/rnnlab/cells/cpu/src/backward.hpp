@@ -17,9 +17,8 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
 
   public:
     explicit Backward(const rnnlab_window &w)
-        : Base(w), columns_of_x{input_size},
-          input_weights(w.grad_x ? columns_of_x.count() * this->panel_elements() : 0),
-          recurrent_weights(units.count() * this->panel_elements()) {
+        : Base(w), columns_of_x{input_size}, input_weights(w.grad_x ? columns_of_x.count() * panel_elements() : 0),
+          recurrent_weights(units.count() * panel_elements()) {
         list_places();
     }
 
@@ -93,13 +92,14 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
     bool adds() const { return Cell::has_q || window.zoneout_h || window.zoneout_h_share != 0; }
     int64_t gate_elements() const { return elements<P>(hidden_size); }
     int64_t packed_depth() const { return num_gates * gate_elements(); }
+    int64_t panel_elements() const { return packed_depth() * panel_width<P>; }
     int64_t chunk_elements() const { return packed_gates * gate_elements() * max_rows; }
     E *packed_gates_of(Worker &worker, size_t chunk, int64_t slot) const {
         return worker.gates.data() + (slot * worker.chunks.size() + chunk) * chunk_elements();
     }
     // Pack a block of a weight's columns, its gates in order from `first_gate` on.
     void pack_weights(const T *const *weight, const Blocks<P> &columns, int64_t block, int first_gate, Buffer<E> &to) {
-        E *panel = to.data() + block * this->panel_elements();
+        E *panel = to.data() + block * panel_elements();
         for (int i = 0; i < num_gates; ++i)
             pack<P>({weight + (first_gate + i) % num_gates * hidden_size, true}, 0, hidden_size, block * panel_width<P>,
                     columns.size(block), columns.width(block), panel + i * gate_elements() * columns.width(block));
@@ -198,9 +198,9 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
             out[r] = direct ? rows[r] : tile[r];
         }
         const bool adds = this->adds();
-        kernels<P>.of[kernel_rows - 1][units.vectors(block) - 1](
-            gates, chunk.count, recurrent_weights.data() + block * this->panel_elements(), packed_depth(),
-            direct && adds ? rows : nullptr, out);
+        kernels<P>.of[kernel_rows - 1][units.vectors(block) - 1](gates, chunk.count,
+                                                                 recurrent_weights.data() + block * panel_elements(),
+                                                                 packed_depth(), direct && adds ? rows : nullptr, out);
         for (int r = 0; r < alive && !direct; ++r)
             for (int64_t u = 0; u < count; ++u) {
                 const T product = masks[r] ? tile[r][u] * masks[r][unit + u] : tile[r][u];
@@ -230,7 +230,7 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
         for (int r = 0; r < kernel_rows; ++r) out[r] = direct && r < alive ? rows[r] + first : tile[r];
         kernels<P>.of[kernel_rows - 1][columns_of_x.vectors(block) - 1](
             gates + Cell::has_q * gate_elements() * chunk.count, chunk.count,
-            input_weights.data() + block * this->panel_elements(), packed_depth(), nullptr, out);
+            input_weights.data() + block * panel_elements(), packed_depth(), nullptr, out);
         for (int r = 0; r < alive && !direct; ++r) std::copy_n(tile[r], count, rows[r] + first);
     }
 

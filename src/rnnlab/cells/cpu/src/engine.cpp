@@ -8,13 +8,14 @@ namespace {
 
 struct InstructionSet {
     const char *name;
+    rnnlab_packed *(*pack)(const rnnlab_window &);
     void (*forward)(const rnnlab_window &);
     void (*backward)(const rnnlab_window &);
     void (*multiply)(const rnnlab_product &);
 };
 
 const InstructionSet sets[] = {
-#define X(name) {#name, rnnlab::name::forward, rnnlab::name::backward, rnnlab::name::multiply},
+#define X(name) {#name, rnnlab::name::pack, rnnlab::name::forward, rnnlab::name::backward, rnnlab::name::multiply},
     RNNLAB_SETS
 #undef X
 };
@@ -91,8 +92,23 @@ int rnnlab_use_instruction_set(const char *name) {
     return 0;
 }
 
+rnnlab_packed *rnnlab_pack(const rnnlab_window *window) {
+    rnnlab_packed *packed = nullptr;
+    guarded([&] {
+        const InstructionSet *set = set_for(window->arithmetic);
+        packed = set->pack(*window);
+        packed->set = set;
+    });
+    return packed;
+}
+void rnnlab_free(rnnlab_packed *packed) {
+    delete packed;
+}
+
 int rnnlab_forward(const rnnlab_window *window) {
-    return guarded([&] { set_for(window->arithmetic)->forward(*window); });
+    const InstructionSet *set = set_for(window->arithmetic);
+    if (window->packed && (window->packed->set != set || !window->packed->fits(*window))) return 2;
+    return guarded([&] { set->forward(*window); });
 }
 int rnnlab_backward(const rnnlab_window *window) {
     return guarded([&] { set_for(window->arithmetic)->backward(*window); });

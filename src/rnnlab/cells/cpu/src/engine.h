@@ -2,7 +2,7 @@
 //
 // Shapes: T steps, B batch, I input_size, H hidden_size, G gates of the cell (RNN 1, GRU 3, LSTM 4). All arrays are
 // contiguous, row by row. Every pointer but those marked "or null" must be given for the cell at hand.
-// Memory belongs to the caller; nothing is kept between calls.
+// Memory belongs to the caller; nothing is kept between calls but what rnnlab_pack gives.
 #pragma once
 #include <stdint.h>
 
@@ -11,11 +11,13 @@ extern "C" {
 #endif
 
 #define RNNLAB_EXPORT __attribute__((visibility("default")))
-#define RNNLAB_ENGINE_INTERFACE 1  // raised when this file changes; the loader refuses any other
+#define RNNLAB_ENGINE_INTERFACE 2  // raised when this file changes; the loader refuses any other
 
 enum rnnlab_cell { RNNLAB_TANH = 0, RNNLAB_RELU = 1, RNNLAB_LSTM = 2, RNNLAB_GRU = 3 };
 // How products are formed. BFLOAT16: float32 arrays, factors rounded to bfloat16, sums in float32.
 enum rnnlab_arithmetic { RNNLAB_FLOAT32 = 0, RNNLAB_FLOAT64 = 1, RNNLAB_BFLOAT16 = 2 };
+
+typedef struct rnnlab_packed rnnlab_packed;  // weights of a layer, packed
 
 struct rnnlab_window {
     int32_t cell, arithmetic, reverse, threads;
@@ -26,6 +28,7 @@ struct rnnlab_window {
     const void *h_0, *c_0;                    // (B, H); c_0 of an LSTM only
     const void *weight_ih, *weight_hh;        // (G*H, I), (G*H, H)
     const void *bias_ih, *bias_hh;            // (G*H,) or both null
+    const rnnlab_packed *packed;              // what rnnlab_pack gave for these weights and biases, or null
     const void *recurrent_mask;               // (B, H) scale of h in the recurrent product, or null
     const uint8_t *zoneout_h, *zoneout_c;     // (T, B, H): 1 where a state keeps what it was, or null
     double zoneout_h_share, zoneout_c_share;  // without a mask: the share of what it was that it keeps
@@ -63,7 +66,11 @@ RNNLAB_EXPORT int rnnlab_use_instruction_set(const char *name);
 // Whether this processor and build multiply bfloat16 themselves; if not, RNNLAB_BFLOAT16 is imitated, slowly.
 RNNLAB_EXPORT int rnnlab_has_bfloat16(void);
 RNNLAB_EXPORT int rnnlab_interface(void);
-// These return 0, or 1 if memory ran out.
+// Pack a window's weights and biases for many forward passes without a backward one; null if memory ran out. Of the
+// window, only what describes cell, arithmetic, threads, sizes and weights is read. rnnlab_free gives the memory back.
+RNNLAB_EXPORT rnnlab_packed *rnnlab_pack(const struct rnnlab_window *);
+RNNLAB_EXPORT void rnnlab_free(rnnlab_packed *);
+// These return 0, or 1 if memory ran out, or 2 if `packed` is of another cell, size or instruction set.
 RNNLAB_EXPORT int rnnlab_forward(const struct rnnlab_window *);
 RNNLAB_EXPORT int rnnlab_backward(const struct rnnlab_window *);
 RNNLAB_EXPORT int rnnlab_multiply(const struct rnnlab_product *);

@@ -3,37 +3,70 @@
 // Once the threads have packed the weights together, each takes its chunks through all steps by itself: a busy core
 // delays the end of a window and not every step of it.
 #pragma once
+#include <memory>
+
 #include "cells.hpp"
+#include "engine_sets.hpp"
 #include "layout.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
+
+// What the forward pass reads of the weights.
+template <class P, class Cell> class ForwardWeights : public rnnlab_packed {
+    using T = Value<P>;
+    using E = Element<P>;
+    const Blocks<P> units;
+
+  public:
+    Panels<P> input;
+    Buffer<T> bias, bias_q;
+
+    explicit ForwardWeights(const rnnlab_window &w)
+        : rnnlab_packed(w), units{w.hidden_size}, input(w.input_size, Cell::num_gates * w.hidden_size),
+          bias(Cell::num_gates * w.hidden_size), bias_q(units.count() * panel_width<P>),
+          recurrent_(units.count() * panel_elements()) {
+        const Layout<P, Cell> layout(w);
+        const auto ih = rows_of<T>(w.weight_ih, layout.gate_rows, input_size);
+        const auto hh = rows_of<T>(w.weight_hh, layout.gate_rows, hidden_size);
+        in_parallel(layout.threads, [&](int thread, int threads) {
+            share(input.panels(), thread, threads, [&](int64_t j) { input.fill({ih.data(), false}, j); });
+            share(units.count(), thread, threads, [&](int64_t block) {
+                for (int g = 0; g < Cell::num_gates; ++g)
+                    pack<P>({hh.data(), false}, 0, hidden_size, g * hidden_size + block * panel_width<P>,
+                            units.size(block), units.width(block), recurrent_.data() + offset(block, g));
+            });
+        });
+        if (!w.bias_ih) return;
+        for (int64_t i = 0; i < layout.gate_rows; ++i) bias.data()[i] = layout.input_bias(i);
+        for (int64_t u = 0; u < units.count() * panel_width<P>; ++u)
+            bias_q.data()[u] = Cell::has_q && u < hidden_size ? layout.state_bias(2 * hidden_size + u) : T(0);
+    }
+    // A gate's part of W_hh for a block of units.
+    const E *recurrent(int64_t block, int gate) const { return recurrent_.data() + offset(block, gate); }
+
+  private:
+    Buffer<E> recurrent_;  // [block of units][gate][k][unit]
+
+    int64_t panel_elements() const { return Cell::num_gates * elements<P>(hidden_size) * panel_width<P>; }
+    int64_t offset(int64_t block, int gate) const {
+        return block * panel_elements() + gate * elements<P>(hidden_size) * units.width(block);
+    }
+};
 
 template <class P, class Cell> class Forward : Layout<P, Cell> {
     using T = Value<P>;
     using E = Element<P>;
     using Base = Layout<P, Cell>;
+    using Weights = ForwardWeights<P, Cell>;
     using Base::num_gates, Base::window, Base::steps, Base::batch, Base::input_size, Base::hidden_size, Base::gate_rows;
     using Base::units, Base::steps_at_once;
 
   public:
     explicit Forward(const rnnlab_window &w)
-        : Base(w), keep(w.saved), input_weights(input_size, gate_rows),
-          recurrent_weights(units.count() * this->panel_elements()), bias(gate_rows),
-          bias_q(units.count() * panel_width<P>) {
-        if (!w.bias_ih) return;
-        for (int64_t i = 0; i < gate_rows; ++i) bias.data()[i] = this->input_bias(i);
-        for (int64_t u = 0; u < units.count() * panel_width<P>; ++u)
-            bias_q.data()[u] = Cell::has_q && u < hidden_size ? this->state_bias(2 * hidden_size + u) : T(0);
-    }
+        : Base(w), keep(w.saved), own(w.packed ? nullptr : std::make_unique<Weights>(w)),
+          weights(w.packed ? static_cast<const Weights &>(*w.packed) : *own) {}
 
     void run() {
-        const auto ih = rows_of<T>(window.weight_ih, gate_rows, input_size);
-        const auto hh = rows_of<T>(window.weight_hh, gate_rows, hidden_size);
-        in_parallel(this->threads, [&](int thread, int threads) {
-            share(input_weights.panels(), thread, threads,
-                  [&](int64_t j) { input_weights.fill({ih.data(), false}, j); });
-            share(units.count(), thread, threads, [&](int64_t block) { pack_recurrent(hh.data(), block); });
-        });
         in_parallel(this->threads, [&](int thread, int threads) {
             Worker worker;
             worker.chunks = this->chunks_of(thread, threads);
@@ -61,19 +94,8 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
     };
 
     const bool keep;
-    Panels<P> input_weights;
-    Buffer<E> recurrent_weights;  // [block of units][gate][k][unit]
-    Buffer<T> bias, bias_q;
-
-    E *recurrent_panel(int64_t block, int gate) {
-        return recurrent_weights.data() + block * this->panel_elements() +
-               gate * elements<P>(hidden_size) * units.width(block);
-    }
-    void pack_recurrent(const T *const *weight_hh, int64_t block) {
-        for (int g = 0; g < num_gates; ++g)
-            pack<P>({weight_hh, false}, 0, hidden_size, g * hidden_size + block * panel_width<P>, units.size(block),
-                    units.width(block), recurrent_panel(block, g));
-    }
+    const std::unique_ptr<const Weights> own;
+    const Weights &weights;
 
     T *h(const Chunk &chunk, int row) const { return static_cast<T *>(window.h_n) + chunk.row[row] * hidden_size; }
     E *packed_state(Worker &worker, int64_t chunk, int64_t step) const {
@@ -139,8 +161,8 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
                 worker.inputs.insert(worker.inputs.end(), inputs, inputs + alive);
                 worker.projections.insert(worker.projections.end(), projections, projections + alive);
             }
-        multiply<P>({worker.inputs.data(), false}, worker.inputs.size(), input_weights,
-                    window.bias_ih ? bias.data() : nullptr, worker.projections.data(), worker.packed);
+        multiply<P>({worker.inputs.data(), false}, worker.inputs.size(), weights.input,
+                    window.bias_ih ? weights.bias.data() : nullptr, worker.projections.data(), worker.packed);
     }
 
     // One step of all chunks: blocks outside, so that a block's weights serve all chunks while they are in a cache.
@@ -168,11 +190,11 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
             const T *start[max_rows] = {};
             T *out[max_rows] = {};
             for (int r = 0; r < rows; ++r) {
-                start[r] = bias_q.data() + unit;
+                start[r] = weights.bias_q.data() + unit;
                 out[r] = sums[g][r];
             }
             const bool is_q = Cell::has_q && g == 2 && window.bias_ih;
-            kernels<P>.of[rows - 1][vectors - 1](state, chunk.count, recurrent_panel(block, g),
+            kernels<P>.of[rows - 1][vectors - 1](state, chunk.count, weights.recurrent(block, g),
                                                  elements<P>(hidden_size), is_q ? start : nullptr, out);
         }
         T *y[max_rows], *saved[max_rows];

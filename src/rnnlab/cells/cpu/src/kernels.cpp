@@ -55,12 +55,20 @@ template <class P> void product(const rnnlab_product &call) {
 
 }  // namespace
 
+rnnlab_packed *pack(const rnnlab_window &window) {
+    rnnlab_packed *packed = nullptr;
+    choose_arithmetic(window.arithmetic, [&](auto arithmetic) {
+        using P = decltype(arithmetic);
+        choose_cell<P>(window, [&](auto cell) { packed = new ForwardWeights<P, decltype(cell)>(window); });
+    });
+    return packed;
+}
 void forward(const rnnlab_window &window) {
     choose_arithmetic(window.arithmetic, [&](auto arithmetic) {
         using P = decltype(arithmetic);
         choose_cell<P>(window, [&](auto cell) {
             using Cell = decltype(cell);
-            if (Token<P, Cell>::fits(window))
+            if (!window.packed && Token<P, Cell>::fits(window))
                 Token<P, Cell>(window).run();
             else
                 Forward<P, Cell>(window).run();

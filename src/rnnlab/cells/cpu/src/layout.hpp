@@ -126,9 +126,6 @@ template <class P, class Cell> struct Layout {
     T state_bias(int64_t gate_row) const {
         return is_q(gate_row) ? static_cast<const T *>(window.bias_hh)[gate_row] : T(0);
     }
-
-    // Elements of a panel of weights that has a k for each unit of each gate.
-    int64_t panel_elements() const { return num_gates * elements<P>(hidden_size) * panel_width<P>; }
 };
 
 }  // namespace rnnlab::RNNLAB_ISA
