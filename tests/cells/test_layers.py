@@ -320,3 +320,19 @@ def test_the_weights_a_call_sees_can_be_reparametrised() -> None:
         wanted.weight_hh_l0.mul_(2)
     nn.utils.parametrize.register_parametrization(layer, "weight_hh_l0", Doubled())
     assert torch.equal(layer(x)[0], wanted(x)[0])
+
+
+@pytest.mark.parametrize("cell", PAIRS)
+def test_forward_mode_differentiation_is_right_or_refused(cell: str) -> None:
+    layer = PAIRS[cell][0](3, 4, backend="auto").double()
+    x, tangent = torch.randn(5, 2, 3).double(), torch.randn(5, 2, 3).double()
+    _, got = torch.func.jvp(lambda x: layer(x)[0], (x,), (tangent,))
+    step = 1e-6
+    with torch.no_grad():
+        wanted = (layer(x + step * tangent)[0] - layer(x - step * tangent)[0]) / (2 * step)
+    # Central differences: an error of step squared, and roundings of 1e-16 over the step.
+    torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-8)
+    for backend in ("cpu", "torch"):
+        layer.backend = backend
+        with pytest.raises(ValueError, match=f"backend '{backend}' has no forward-mode differentiation"):
+            torch.func.jvp(lambda x: layer(x)[0], (x,), (tangent,))

@@ -67,6 +67,7 @@ class Asked(NamedTuple):
         has_lengths: whether rows are of different lengths.
         shape: steps and batch; None: long enough that weights are used often.
         keeps_weights: whether a `KeptWeights` spares the engine the packing.
+        has_tangents: whether forward-mode differentiation goes through the call, which the equations alone can do.
     """
 
     cell: str
@@ -78,6 +79,7 @@ class Asked(NamedTuple):
     has_lengths: bool = False
     shape: tuple[int, int] | None = None
     keeps_weights: bool = False
+    has_tangents: bool = False
 
     def __str__(self) -> str:
         """Name the place: 'CPU, float32'."""
@@ -93,12 +95,17 @@ def choose_backend(backend: str, asked: Asked) -> BackendChoice:
             order of `ENGINES`.
 
     Raises:
-        ValueError: as `check_backend`, or the backend asked for cannot run on this device or dtype.
+        ValueError: as `check_backend`, or the backend asked for cannot run on this device or dtype, or would lose
+            the tangents of forward-mode differentiation.
     """
+    if asked.has_tangents and backend not in ("auto", "reference"):
+        raise ValueError(f"backend {backend!r} has no forward-mode differentiation; use backend='reference' or 'auto'")
     if check_backend(backend, asked.extras) != "auto":
         if missing := ENGINES[backend].lacks(asked.device, asked.dtype, asked.extras):
             raise ValueError(f"backend {backend!r} has no {missing}; use backend='auto'")
         return BackendChoice(backend, "asked for")
+    if asked.has_tangents:
+        return BackendChoice("reference", f"{asked}: forward-mode differentiation")
     preferred = _preferred(asked)
     missing = ENGINES[preferred.name].lacks(asked.device, asked.dtype, asked.extras)
     if missing is None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -174,7 +175,7 @@ class RecurrentStack(RecurrentParameters):
         dtype, width = _autocast_dtype(x), nullcontext()
         asked = Asked(
             self.cell, x.device, dtype or x.dtype, grad, torch.compiler.is_compiling(), active,
-            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(),
+            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(), _has_tangents(x, *state, *(w for r in weights for w in r)),
         )  # fmt: skip
         backend = choose_backend(self.backend, asked).name
         if "weight_drop" in active:
@@ -241,6 +242,13 @@ def _autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     if tensor.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
         return None
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def _has_tangents(*tensors: Tensor | None) -> bool:
+    """Return whether forward-mode differentiation (torch.func.jvp, dual tensors) has seen any of the tensors."""
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+        return False
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 def _unless_all_full(lengths: Tensor | None, x: Tensor) -> Tensor | None:
