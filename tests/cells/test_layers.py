@@ -322,7 +322,8 @@ def test_the_weights_a_call_sees_can_be_reparametrised() -> None:
     assert torch.equal(layer(x)[0], wanted(x)[0])
 
 
-@pytest.mark.parametrize("cell", PAIRS)
+@every_cell
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, in its first jvp
 def test_forward_mode_differentiation_is_right_or_refused(cell: str) -> None:
     layer = PAIRS[cell][0](3, 4, backend="auto").double()
     x, tangent = torch.randn(5, 2, 3).double(), torch.randn(5, 2, 3).double()

@@ -5,6 +5,7 @@ Shapes: T steps, B batch, I input_size, H hidden_size, L layers, D directions (2
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -169,13 +170,13 @@ class RecurrentStack(RecurrentParameters):
             x = x.masked_fill(steps >= lengths.view(1, -1, 1), 0)
         weights, norms = self._all_weights(), self._all_norms()
         # Asked in this order: a call without gradients, token by token, need not look at every tensor.
-        grad = torch.is_grad_enabled() and needs_grad(x, *state, *(w for r in (*weights, *norms) for w in r or ()))
+        grad = torch.is_grad_enabled() and needs_grad(x, *state, *_flat((*weights, *norms)))
         settings = self.extras
         active = settings.active(training=training, needs_grad=grad)
         dtype, width = _autocast_dtype(x), nullcontext()
         asked = Asked(
             self.cell, x.device, dtype or x.dtype, grad, torch.compiler.is_compiling(), active,
-            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(), _has_tangents(x, *state, *(w for r in weights for w in r)),
+            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(), _have_tangents(x, *state, *_flat(weights)),
         )  # fmt: skip
         backend = choose_backend(self.backend, asked).name
         if "weight_drop" in active:
@@ -244,7 +245,11 @@ def _autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
-def _has_tangents(*tensors: Tensor | None) -> bool:
+def _flat(rows: Iterable[Iterable[Tensor | None] | None]) -> list[Tensor | None]:
+    return [tensor for row in rows for tensor in row or ()]
+
+
+def _have_tangents(*tensors: Tensor | None) -> bool:
     """Return whether forward-mode differentiation (torch.func.jvp, dual tensors) has seen any of the tensors."""
     if torch.compiler.is_compiling() or forward_ad._current_level < 0:
         return False
