@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from rnnlab.data.cache import cache_folder
 from rnnlab.data.corpora.table import CORPORA, Corpus, Kind
 from rnnlab.data.text import read_bytes
 from rnnlab.errors import DataError
@@ -61,13 +62,6 @@ def resolve(corpus: str, kind: Kind) -> Corpus | Path:
         f"no corpus {corpus!r} and no such file or folder; {hint}known for {kind}: {_names_of(kind)}; "
         f"or give the path of {_OWN_FILES[kind]}"
     )
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("rnnlab", appauthor=False)
 
 
 def load_files(corpus: Corpus) -> list[LoadedFile]:
