@@ -94,22 +94,26 @@ def _run(
         return run(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
 
 
-_recurrence = torch.library.custom_op(
+# Not by `torch.library.custom_op`: what that wraps around a function imports torch._dynamo at its first call: a second
+# of every start.
+torch.library.define(
     "rnnlab::recurrence",
-    _run,
-    mutates_args=(),
-    schema="(str cell, Tensor x, Tensor h_0, Tensor? c_0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
+    "(str cell, Tensor x, Tensor h_0, Tensor? c_0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
     f" Tensor? bias_hh, {_SETTINGS}, bool save, bool recompute) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=torch.Tag.pt2_compliant_tag,
 )
+torch.library.impl("rnnlab::recurrence", "default", _run)
 
-
-@torch.library.custom_op(
+torch.library.define(
     "rnnlab::recurrence_backward",
-    mutates_args=(),
-    schema="(str cell, Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h_0, Tensor? c_0,"
+    "(str cell, Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h_0, Tensor? c_0,"
     f" Tensor weight_ih, Tensor weight_hh, Tensor y, Tensor gates, Tensor saved, {_SETTINGS}, bool needs_grad_x)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=torch.Tag.pt2_compliant_tag,
 )
+
+
+@torch.library.impl("rnnlab::recurrence_backward", "default")
 def _recurrence_backward(
     cell: str, grad_y: Tensor, grad_h_n: Tensor | None, grad_c_n: Tensor | None, x: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
@@ -120,7 +124,7 @@ def _recurrence_backward(
         return run(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
 
 
-@_recurrence.register_fake
+@torch.library.register_fake("rnnlab::recurrence")
 def _(
     cell: str, x: Tensor, h_0: Tensor, c_0: Tensor | None, weight_ih: Tensor, weight_hh: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
@@ -139,7 +143,7 @@ def _(
     )
 
 
-@_recurrence_backward.register_fake
+@torch.library.register_fake("rnnlab::recurrence_backward")
 def _(
     cell: str,
     grad_y: Tensor,
