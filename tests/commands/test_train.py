@@ -55,6 +55,12 @@ def test_result_json_says_how_the_run_ended_and_how_good_it_is(task, finished):
     assert result["tokens_per_second"] > 0
 
 
+@pytest.mark.parametrize("task", METRICS)
+def test_the_log_says_once_how_long_the_start_took(task, finished):
+    lines = (finished / task / "rnnlab.log").read_text().splitlines()
+    assert len([line for line in lines if " INFO ready in " in line]) == 1
+
+
 def test_run_json_says_what_was_built(finished, corpora):
     run = read_json(finished / "sentiment/run.json")
     assert (run["format"], run["name"], run["seed"], run["device"]) == (1, "sentiment", 0, "cpu")

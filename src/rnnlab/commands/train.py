@@ -11,6 +11,7 @@ from shlex import quote
 import torch
 from torch import nn
 
+from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
@@ -58,6 +59,7 @@ def run(request: Request) -> int:
     log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
     task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
+    startup.lap("corpus")
     _check_warmup(config, count_steps(task, config.trainer))
     torch.manual_seed(config.seed)
     model = build_model(task, config).to(device)
@@ -131,6 +133,7 @@ def _resume_locked(folder: Path, request: Request, changes: list[str]) -> int:
         tune_allocator()
     task = restore_task(config, folder)
     task.read_corpus()
+    startup.lap("corpus")
     check_corpus(folder, task)
     log_to(folder)
     model = build_model(task, config).to(device)
@@ -146,6 +149,8 @@ def _fit(
         trainer.resume()  # outside: a checkpoint that cannot be used leaves the run's result as it was
     try:
         record_result(folder, "running", trainer.facts())
+        startup.lap("model")
+        log.info("%s", startup.summary())
         trainer.fit()
     except StoppedError as error:
         record_result(folder, "stopped", trainer.facts(), error)

@@ -92,6 +92,11 @@ class SequenceBatches:
         return len(self._steps) if self._classes is not None else int(self._steps.sum())
 
     @property
+    def num_batches(self) -> int:
+        """Batches of one epoch."""
+        return len(self._batches)
+
+    @property
     def padding_share(self) -> float:
         """Share of all (step, row) places of this epoch that hold padding, 0..1."""
         places = sum(int(self._steps[rows].max()) * len(rows) for rows in self._batches)

@@ -64,6 +64,15 @@ def resolve(corpus: str, kind: Kind) -> Corpus | Path:
     )
 
 
+def folder_of(corpus: Corpus) -> Path | None:
+    """The folder that the files of a named corpus would be read from; None: they are not on this machine.
+
+    Raises:
+        DataError: `$RNNLAB_DATA` is not a folder.
+    """
+    return next((folder for folder in _folders(corpus) if _paths(corpus, folder)), None)
+
+
 def load_files(corpus: Corpus) -> list[LoadedFile]:
     """Read the files of a named corpus and hold them against the hashes in the table.
 
@@ -73,12 +82,12 @@ def load_files(corpus: Corpus) -> list[LoadedFile]:
         DataError: the files are nowhere and cannot be had, or their content is not the known one.
         CannotWriteError: a download cannot be saved.
     """
-    for folder in _folders(corpus):
+    folder = folder_of(corpus)
+    if folder is not None:
         paths = _paths(corpus, folder)
-        if paths:
-            files = [LoadedFile(path.relative_to(folder).as_posix(), path, read_bytes(path)) for path in paths]
-            _verify(corpus, folder, files)
-            return files
+        files = [LoadedFile(path.relative_to(folder).as_posix(), path, read_bytes(path)) for path in paths]
+        _verify(corpus, folder, files)
+        return files
     if corpus.package is not None:
         raise DataError(
             f"corpus {corpus.name!r} comes with the package {corpus.package.requirement}, which is not installed; "

@@ -1,0 +1,43 @@
+import subprocess
+import sys
+
+import pytest
+
+from rnnlab import startup
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that a test sets."""
+
+    class Clock:
+        now = 100.0
+
+    monkeypatch.setattr(startup.time, "perf_counter", lambda: Clock.now)
+    monkeypatch.setattr(startup, "_laps", {})
+    monkeypatch.setattr(startup, "_last", 0.0)
+    return Clock
+
+
+def test_laps_say_what_the_seconds_went_into_and_short_ones_add_up(clock):
+    startup.begin(since_process_start=False)
+    for name, seconds in {"settings": 0.4, "torch": 1.5, "corpus": 0.03, "model": 0.04}.items():
+        clock.now += seconds
+        startup.lap(name)
+    assert startup.summary() == "ready in 2.0 s: settings 0.4, torch 1.5, rest 0.1"
+
+
+def test_laps_of_one_name_add_up_and_begin_forgets_them(clock):
+    startup.begin(since_process_start=False)
+    for _ in range(2):
+        clock.now += 1
+        startup.lap("corpus")
+    assert startup.summary() == "ready in 2.0 s: corpus 2.0"
+    startup.begin(since_process_start=False)
+    assert startup.summary() == "ready in 0.0 s"
+
+
+def test_the_age_of_a_process_is_that_of_its_interpreter_too():
+    code = "import time; time.sleep(0.3); from rnnlab import startup; print(startup._process_seconds())"
+    age = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert age == "None" or 0.3 <= float(age) < 60
