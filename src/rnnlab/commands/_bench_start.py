@@ -88,7 +88,7 @@ def _read_options(argv: list[str]) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(
         prog="rnnlab bench start",
-        description="Time rnnlab train until its first step: once with nothing in the cache, then with the corpus in it.",
+        description="Time rnnlab train until its first step, with nothing in the cache and then with the corpus in it.",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there too")
     parser.add_argument("--corpora", metavar="NAMES", help=f"some of {','.join(TASKS)}; default: those that are here")
@@ -123,9 +123,6 @@ def _print(report: dict[str, Any], rows: list[tuple[str, ...]]) -> None:
     from rnnlab.commands._tables import print_table
 
     machine, load = report["machine"], report["load_average"]
-    print(
-        f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}, python {machine['python']};",
-        end="",
-    )
-    print(f" load average {load['start']} before, {load['end']} after; seconds until the first step")
+    print(f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}, python {machine['python']}")
+    print(f"load average {load['start']} before, {load['end']} after; seconds until the first step")
     print_table(("task", "corpus", "first time", "then", "of which"), rows, left=2)
