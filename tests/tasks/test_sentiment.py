@@ -1,5 +1,4 @@
 import csv
-import logging
 import random
 
 import numpy as np
@@ -195,13 +194,3 @@ def test_text_and_label_columns_are_chosen_by_name(tmp_path, tasks):
     (tmp_path / "own.csv").write_text("review,stars\n" + "".join(rows))
     task = tasks.read("sentiment", corpus=str(tmp_path / "own.csv"), text_column="review", label_column="stars")
     assert task.label_names == ["x", "y"]
-
-
-def test_padding_and_batches_are_told_once_a_run(tasks, caplog):
-    task = tasks.read("sentiment")
-    caplog.clear()
-    with caplog.at_level(logging.INFO, "rnnlab"):
-        share, _ = (task.train_windows(epoch).padding_share for epoch in range(2))
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{len(task.train_windows(0))} batches an epoch; padding {100 * share:.1f} %"
-    ]

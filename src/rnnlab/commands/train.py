@@ -18,6 +18,7 @@ from rnnlab.commands._finished import build_model, check_corpus, restore_task, s
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.config import CosineConfig, Precision, TrainConfig
+from rnnlab.data import SequenceBatches
 from rnnlab.errors import ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
@@ -58,7 +59,7 @@ def run(request: Request) -> int:
     task = build_task(config.task, config.trainer, config.seed)
     log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
-    task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
+    windows = task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
     startup.lap("corpus")
     _check_warmup(config, count_steps(task, config.trainer))
     torch.manual_seed(config.seed)
@@ -66,7 +67,16 @@ def run(request: Request) -> int:
     backend = _backend(task, model, config.trainer.precision, device)
     parameters = num_parameters(model)
 
+    facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
+    facts |= {"num_parameters": parameters}
+    if isinstance(windows, SequenceBatches):
+        facts["padding_share"] = windows.padding_share
+
     def say_what_runs() -> None:
+        if isinstance(windows, SequenceBatches):
+            log.info(
+                "batches: %d an epoch; padding %.1f %% of the steps", windows.num_batches, 100 * windows.padding_share
+            )
         log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
         log.info("device: %s, threads: %d, %s allocator", device, threads, allocator)
 
@@ -78,8 +88,7 @@ def run(request: Request) -> int:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
-        facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
-        record_run(folder, request, task, {**facts, "num_parameters": parameters})
+        record_run(folder, request, task, facts)
         record_result(folder, "running", {})
         return _fit(folder, config, task, model, device)
 

@@ -5,7 +5,7 @@ Shapes: N sequences, n values in all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import overload
@@ -38,6 +38,10 @@ class Ragged(Sequence[np.ndarray]):
     def sizes(self) -> np.ndarray:
         """Length of each sequence, <int64>(N,)."""
         return np.diff(self.offsets)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The sequences in order, views."""
+        return (self.values[begin:end] for begin, end in pairwise(self.offsets.tolist()))
 
     def __len__(self) -> int:
         """Number of sequences, N."""

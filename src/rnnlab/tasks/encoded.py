@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -14,15 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from rnnlab import data
 from rnnlab.config import TaskConfig
-from rnnlab.data import SequenceBatches
 from rnnlab.data.cache import cached, encoded_folder, key_of, look_up
 from rnnlab.data.corpora import Kind, fingerprint
 from rnnlab.data.encoded import Encoded
 
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
-
-log = logging.getLogger("rnnlab")
 
 FORMAT = 1
 
@@ -74,11 +70,6 @@ def read_encoded(task: Task, config: TaskConfig, kind: Kind, encode: Callable[[]
     if not task.has_vocabulary or task.dump() != encoded.facts["task"]:
         task.restore(encoded.facts["task"])
     return encoded
-
-
-def log_padding(batches: SequenceBatches) -> None:
-    """Say how many steps of the first pass are computed for nothing; other passes differ in the last digit."""
-    log.info("%s batches an epoch; padding %.1f %%", f"{batches.num_batches:,}", 100 * batches.padding_share)
 
 
 def _code_hash(task: Task) -> str:

@@ -18,7 +18,7 @@ from rnnlab.data.encoded import Encoded
 from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.errors import CheckpointError, DataError
 from rnnlab.tasks.base import SPLITS, log
-from rnnlab.tasks.encoded import log_padding, read_encoded
+from rnnlab.tasks.encoded import read_encoded
 from rnnlab.tasks.language import LanguageTask
 
 END = "<end>"  # stands before and after every tune
@@ -92,7 +92,6 @@ class Music(LanguageTask):
                 shuffle=True,
                 seed=self._seed,
             )
-            log_padding(self._batches)
         return self._batches.at_epoch(epoch)
 
     def score_windows(self, split: str, batch_size: int) -> SequenceBatches:

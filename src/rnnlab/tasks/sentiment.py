@@ -21,7 +21,7 @@ from rnnlab.errors import CheckpointError, DataError
 from rnnlab.evaluation.scores import Classification, CrossEntropy
 from rnnlab.models import Classifier
 from rnnlab.tasks.base import SPLITS, Task, cell_extras, log
-from rnnlab.tasks.encoded import log_padding, read_encoded
+from rnnlab.tasks.encoded import read_encoded
 
 
 class ClassScores:
@@ -148,7 +148,6 @@ class Sentiment(Task):
             self._batches = SequenceBatches(
                 self._ids["train"], self._classes["train"], self._trainer.batch_size, shuffle=True, seed=self._seed
             )
-            log_padding(self._batches)
         return self._batches.at_epoch(epoch)
 
     def score_windows(self, split: str, batch_size: int) -> SequenceBatches:
