@@ -12,10 +12,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rnnlab import __version__
-from rnnlab.commandline.options import one_line_errors
-from rnnlab.errors import CannotWriteError, ConfigError
+from rnnlab.commandline.options import check_writable, names, one_line_errors
+from rnnlab.errors import ConfigError
 from rnnlab.json_files import write_json
-from rnnlab.wording import did_you_mean
 
 if TYPE_CHECKING:
     from rnnlab.benchmarks.start import Start
@@ -58,6 +57,7 @@ def main(argv: list[str]) -> int:
         "load_average": {"start": load_average(), "end": None},
         "cases": [],
     }
+    rows: list[tuple[str, ...]] = []
     for corpus in options.corpora:
         settings = [f"task={TASKS[corpus]}", f"task.corpus={corpus}"]
         with tempfile.TemporaryDirectory() as folder:
@@ -71,8 +71,8 @@ def main(argv: list[str]) -> int:
         report["load_average"]["end"] = load_average()
         if options.json is not None:
             write_json(options.json, report)
-        options.rows.append(_row(corpus, first, later))
-    _print(report, options.rows)
+        rows.append(_row(corpus, first, later))
+    _print(report, rows)
     return 0
 
 
@@ -96,24 +96,17 @@ def _read_options(argv: list[str]) -> argparse.Namespace:
     options = one_line_errors(parser).parse_args(argv)
     if options.repeats < 1:
         raise ConfigError(f"--repeats must be at least 1, got {options.repeats}")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise CannotWriteError(f"cannot write {options.json}: there is no folder {options.json.parent}")
+    check_writable(options.json)
     if options.corpora is None:
         options.corpora = [name for name in TASKS if folder_of(CORPORA[name]) is not None]
     else:
-        options.corpora = list(dict.fromkeys(name.strip() for name in options.corpora.split(",")))
-    for name in options.corpora:
-        if name not in TASKS:
-            raise ConfigError(
-                f"--corpora: expected some of {','.join(TASKS)}, got '{name}'{did_you_mean(name, list(TASKS))}"
-            )
-    options.rows = []
+        options.corpora = names("--corpora", options.corpora, TASKS)
     return options
 
 
 def _row(corpus: str, first: Start, later: list[Start]) -> tuple[str, ...]:
-    names = dict.fromkeys(name for one in later for name in one.parts)
-    parts = {name: median(one.parts.get(name, 0.0) for one in later) for name in names}
+    laps = dict.fromkeys(name for one in later for name in one.parts)
+    parts = {name: median(one.parts.get(name, 0.0) for one in later) for name in laps}
     shown = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items() if seconds >= 0.05)
     seconds = median(one.seconds for one in later)
     return (TASKS[corpus], corpus, f"{first.seconds:.1f}", f"{seconds:.1f}", shown)

@@ -67,16 +67,12 @@ def run(request: Request) -> int:
     backend = _backend(task, model, config.trainer.precision, device)
     parameters = num_parameters(model)
 
-    facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
-    facts |= {"num_parameters": parameters}
-    if isinstance(windows, SequenceBatches):
-        facts["padding_share"] = windows.padding_share
+    padding = {"padding_share": windows.padding_share} if isinstance(windows, SequenceBatches) else {}
 
     def say_what_runs() -> None:
         if isinstance(windows, SequenceBatches):
-            log.info(
-                "batches: %d an epoch; padding %.1f %% of the steps", windows.num_batches, 100 * windows.padding_share
-            )
+            share = 100 * padding["padding_share"]
+            log.info("batches: %d an epoch; padding %.1f %% of the steps", windows.num_batches, share)
         log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
         log.info("device: %s, threads: %d, %s allocator", device, threads, allocator)
 
@@ -88,7 +84,8 @@ def run(request: Request) -> int:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
-        record_run(folder, request, task, facts)
+        facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
+        record_run(folder, request, task, {**facts, **padding, "num_parameters": parameters})
         record_result(folder, "running", {})
         return _fit(folder, config, task, model, device)
 
