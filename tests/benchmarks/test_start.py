@@ -13,6 +13,7 @@ def test_a_start_says_what_it_went_into_and_leaves_nothing(corpora, tmp_path):
     assert {"torch", "settings"} <= set(start.parts)
     # Each part is rounded to 0.1 s, and the benchmark's clock runs for as long as the run's.
     assert 0 < sum(start.parts.values()) <= start.seconds + 0.05 * len(start.parts)
+    assert start.cpu_seconds > 0
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 

@@ -15,7 +15,7 @@ def asked(monkeypatch):
     def time_start(settings, environment):
         seconds = [9.0, 3.0, 2.0, 4.0][len(asked) % 4]
         asked.append((settings, environment))
-        return start.Start(seconds, {"torch": 1.0, "corpus": seconds - 1.5, "model": 0.01})
+        return start.Start(seconds, 2 * seconds, {"torch": 1.0, "corpus": seconds - 1.5, "model": 0.01})
 
     monkeypatch.setattr(start, "time_start", time_start)
     return asked
@@ -29,7 +29,7 @@ def test_each_corpus_is_started_first_with_an_empty_cache_then_with_what_that_le
     assert len(set(caches[:4])) == len(set(caches[4:])) == 1
     assert caches[0] != caches[4]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].split() == "sentiment imdb 9.0 3.0 torch 1.0, corpus 1.5".split()
+    assert lines[-1].split() == "sentiment imdb 9.0 3.0 6.0 torch 1.0, corpus 1.5".split()
     found = read_json(tmp_path / "start.json")
     assert (found["format"], found["benchmark"], found["settings"]) == (1, "start", {"repeats": 3})
     assert [case["corpus"] for case in found["cases"]] == ["ptb", "imdb"]

@@ -23,10 +23,12 @@ class Start:
 
     Attributes:
         seconds: wall time from the start of the process until it is ready for its first step.
-        parts: what they went into, as the run itself says, seconds.
+        cpu_seconds: of all its threads, which what else runs hardly changes; a little of the first step is in it.
+        parts: what the wall time went into, as the run itself says, seconds.
     """
 
     seconds: float
+    cpu_seconds: float
     parts: dict[str, float]
 
 
@@ -48,17 +50,20 @@ def time_start(settings: Sequence[str], environment: Mapping[str, str]) -> Start
             command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
         )
         assert process.stderr is not None
-        last = ""
+        before, last, ready, seconds = _cpu_of_children(), "", None, 0.0
         try:
             for line in process.stderr:
                 if ready := _READY.search(line):
-                    return Start(time.perf_counter() - began, _parts(ready[1] or ""))
+                    seconds = time.perf_counter() - began
+                    break
                 last = line.strip() or last
         finally:
             process.kill()
             process.wait()
             process.stderr.close()
-    raise DataError(f"rnnlab train {' '.join(settings)} was never ready: {last or 'it said nothing'}")
+    if ready is None:
+        raise DataError(f"rnnlab train {' '.join(settings)} was never ready: {last or 'it said nothing'}")
+    return Start(seconds, _cpu_of_children() - before, _parts(ready[1] or ""))
 
 
 def empty_cache(cache: Path, folder: Path) -> dict[str, str]:
@@ -75,6 +80,12 @@ def empty_cache(cache: Path, folder: Path) -> dict[str, str]:
         if path.name != "encoded":
             (folder / path.name).symlink_to(path.absolute())
     return {"RNNLAB_CACHE": str(folder)}
+
+
+def _cpu_of_children() -> float:
+    """Seconds of processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _parts(text: str) -> dict[str, float]:

@@ -108,8 +108,8 @@ def _row(corpus: str, first: Start, later: list[Start]) -> tuple[str, ...]:
     laps = dict.fromkeys(name for one in later for name in one.parts)
     parts = {name: median(one.parts.get(name, 0.0) for one in later) for name in laps}
     shown = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items() if seconds >= 0.05)
-    seconds = median(one.seconds for one in later)
-    return (TASKS[corpus], corpus, f"{first.seconds:.1f}", f"{seconds:.1f}", shown)
+    wall, cpu = (median(getattr(one, name) for one in later) for name in ("seconds", "cpu_seconds"))
+    return (TASKS[corpus], corpus, f"{first.seconds:.1f}", f"{wall:.1f}", f"{cpu:.1f}", shown)
 
 
 def _print(report: dict[str, Any], rows: list[tuple[str, ...]]) -> None:
@@ -118,4 +118,4 @@ def _print(report: dict[str, Any], rows: list[tuple[str, ...]]) -> None:
     machine, load = report["machine"], report["load_average"]
     print(f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}, python {machine['python']}")
     print(f"load average {load['start']} before, {load['end']} after; seconds until the first step")
-    print_table(("task", "corpus", "first time", "then", "of which"), rows, left=2)
+    print_table(("task", "corpus", "first time", "then", "CPU time", "of which"), rows, left=2)
