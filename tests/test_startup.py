@@ -41,3 +41,26 @@ def test_the_age_of_a_process_is_that_of_its_interpreter_too():
     code = "import time; time.sleep(0.3); from rnnlab import startup; print(startup._process_seconds())"
     age = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert age == "None" or 0.3 <= float(age) < 60
+
+
+_RUNS = """
+import sys
+from rnnlab.cli import main
+
+name = ""
+for arguments in sys.argv[1:]:
+    name += "x"
+    assert main(["train", *arguments.split(), f"name={name}"]) == 0
+print(sorted({"torch._dynamo", "sympy", "torch._inductor", "onnx", "IPython"} & set(sys.modules)))
+"""
+
+
+def test_a_run_imports_no_compiler(corpora, tmp_path, monkeypatch):
+    """It would be a second or two of every start: see `training.optimizers` and `cells.define`."""
+    monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path))
+    sizes = "model.hidden_size=4 model.embedding_size=4 trainer.max_steps=1 trainer.threads=1 trainer.sample_len=4"
+    runs = [f"task={task} task.corpus={path} {sizes}" for task, path in corpora.items()]
+    runs += [f"{runs[0]} model.backend=cpu", f"{runs[1]} optimizer=sgd", f"{runs[1]} optimizer=rmsprop"]
+    done = subprocess.run([sys.executable, "-c", _RUNS, *runs], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

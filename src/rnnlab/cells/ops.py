@@ -17,6 +17,7 @@ from torch import Tensor
 from rnnlab.cells import bptt
 from rnnlab.cells.bptt.common import compute_dtype
 from rnnlab.cells.cpu import engine
+from rnnlab.cells.define import define_op
 from rnnlab.cells.extras import NO_EXTRAS, Extras
 from rnnlab.cells.reference import States, Weights
 
@@ -94,26 +95,14 @@ def _run(
         return run(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
 
 
-# Not by `torch.library.custom_op`: what that wraps around a function imports torch._dynamo at its first call: a second
-# of every start.
-torch.library.define(
+define_op(
     "rnnlab::recurrence",
     "(str cell, Tensor x, Tensor h_0, Tensor? c_0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
     f" Tensor? bias_hh, {_SETTINGS}, bool save, bool recompute) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    tags=torch.Tag.pt2_compliant_tag,
-)
-torch.library.impl("rnnlab::recurrence", "default", _run)
-
-torch.library.define(
-    "rnnlab::recurrence_backward",
-    "(str cell, Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h_0, Tensor? c_0,"
-    f" Tensor weight_ih, Tensor weight_hh, Tensor y, Tensor gates, Tensor saved, {_SETTINGS}, bool needs_grad_x)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    tags=torch.Tag.pt2_compliant_tag,
+    _run,
 )
 
 
-@torch.library.impl("rnnlab::recurrence_backward", "default")
 def _recurrence_backward(
     cell: str, grad_y: Tensor, grad_h_n: Tensor | None, grad_c_n: Tensor | None, x: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
@@ -122,6 +111,15 @@ def _recurrence_backward(
     with torch.autocast(x.device.type, enabled=False):
         run = engine.backward if engine.runs(x) else bptt.backward
         return run(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
+
+
+define_op(
+    "rnnlab::recurrence_backward",
+    "(str cell, Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h_0, Tensor? c_0,"
+    f" Tensor weight_ih, Tensor weight_hh, Tensor y, Tensor gates, Tensor saved, {_SETTINGS}, bool needs_grad_x)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _recurrence_backward,
+)
 
 
 @torch.library.register_fake("rnnlab::recurrence")
