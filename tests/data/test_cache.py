@@ -120,6 +120,23 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, caplog, monkeypatch)
     assert f"cannot write to {tmp_path / 'file' / 'encoded'}" in caplog.text
 
 
+def test_an_entry_that_cannot_be_read_is_built_again(folder, monkeypatch):
+    build = Builder()
+    cache.cached("a-1", build)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Encoded, "load", refuse)
+    assert cache.cached("a-1", build).facts == {"name": "x"}
+    assert build.count == 2
+
+
+def test_the_folder_is_its_owners_alone(folder):
+    cache.cached("a-1", Builder())
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_what_changed_while_it_was_read_is_not_kept(folder):
     cache.cached("a-1", Builder(), still_true=lambda: False)
     assert cache.entries() == []

@@ -10,6 +10,7 @@ import pytest
 from rnnlab.config import SentimentConfig, TrainerConfig
 from rnnlab.data import cache
 from rnnlab.errors import DataError
+from rnnlab.tasks import music
 from rnnlab.tasks.sentiment import Sentiment
 
 
@@ -124,6 +125,21 @@ def test_a_file_that_is_gone_is_missed_though_it_was_encoded(tasks, name, corpor
     own.unlink()
     with pytest.raises(DataError, match="no corpus "):
         tasks.read(name, corpus=str(own))
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_text(file.read_text() * 2), Path.unlink])
+def test_a_file_that_changes_while_it_is_read_is_not_kept(tasks, corpora, tmp_path, monkeypatch, change):
+    own = Path(shutil.copy(corpora["music"], tmp_path))
+    load = music.load_tunes
+
+    def load_and_change(corpus):
+        found = load(corpus)
+        change(own)
+        return found
+
+    monkeypatch.setattr(music, "load_tunes", load_and_change)
+    assert tasks.read("music", corpus=str(own)).corpus["train_tunes"] > 0
+    assert cache.entries() == []
 
 
 @pytest.mark.parametrize(

@@ -77,10 +77,10 @@ def cached(key: str, build: Callable[[], Encoded], *, still_true: Callable[[], b
     if folder is None:
         return build()
     if (found := look_up(key)) is not None:
-        return found
+        return warn_again(found)
     with _one_builder(folder, key):
         if (found := look_up(key)) is not None:
-            return found
+            return warn_again(found)
         with _kept_warnings() as warnings:
             built = build()
         built.warnings.extend(warnings)
@@ -90,15 +90,14 @@ def cached(key: str, build: Callable[[], Encoded], *, still_true: Callable[[], b
 
 
 def look_up(key: str) -> Encoded | None:
-    """The entry of a key, its warnings logged; None if there is none. A damaged one is removed with a warning."""
+    """The entry of a key, None if there is none; a damaged one is removed with a warning."""
     folder = encoded_folder()
-    path = None if folder is None else folder / f"{key}{_SUFFIX}"
-    if path is None or not path.exists():
+    if folder is None:
         return None
+    path = folder / f"{key}{_SUFFIX}"
     try:
         found = Encoded.load(path)
-    except OSError as error:
-        log.warning("cannot read the encoded corpus %s: %s; encoding it again", path, error.strerror)
+    except OSError:  # not there; or not to be read, which is told when it cannot be written either
         return None
     except ValueError as error:
         log.warning("%s is damaged (%s); encoding the corpus again", path, error)
@@ -108,9 +107,14 @@ def look_up(key: str) -> Encoded | None:
         os.utime(path)  # used now: it goes last
     except OSError:
         pass
-    for line in found.warnings:
-        log.warning("%s", line)
     return found
+
+
+def warn_again(entry: Encoded) -> Encoded:
+    """Log what was warned of when the files of an entry were read; returns the entry."""
+    for line in entry.warnings:
+        log.warning("%s", line)
+    return entry
 
 
 def entries() -> list[tuple[Path, int]]:
@@ -129,7 +133,7 @@ def entries() -> list[tuple[Path, int]]:
 def _store(path: Path, entry: Encoded) -> None:
     """Write an entry; a disk that cannot take it is one log line."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         write_whole(path, entry.to_bytes())
         _prune(path)
     except OSError as error:
@@ -155,6 +159,12 @@ def _prune(newest: Path) -> None:
             continue
 
 
+def _make(folder: Path) -> None:
+    """Make the folder, for its owner alone: entries hold texts that may come from a file that nobody else can read."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
@@ -168,7 +178,7 @@ def _one_builder(folder: Path, key: str) -> Iterator[None]:
     # Sixteen files for all keys, never removed: removing a lock that another process is about to take breaks it.
     path = folder / f".lock-{key[-1]}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
     except OSError:
         descriptor = None

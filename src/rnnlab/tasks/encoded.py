@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from rnnlab import data
 from rnnlab.config import TaskConfig
-from rnnlab.data.cache import cached, encoded_folder, key_of, look_up
+from rnnlab.data.cache import cached, encoded_folder, key_of, look_up, warn_again
 from rnnlab.data.corpora import Kind, fingerprint
 from rnnlab.data.encoded import Encoded
+from rnnlab.errors import DataError
 
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
@@ -54,18 +55,24 @@ def read_encoded(task: Task, config: TaskConfig, kind: Kind, encode: Callable[[]
         encoded.facts["task"] = task.dump()
         return encoded
 
+    def is_unchanged() -> bool:
+        # A file that is changed while it is read would be kept under the hash it had before.
+        try:
+            return fingerprint(config.corpus, kind) == sources
+        except DataError:
+            return False
+
     restored = task.dump() if task.has_vocabulary else None
     fresh = key_of(config.corpus, parts)
     if restored is not None:
         found = look_up(fresh)
         if found is not None and found.facts["task"] == restored:
-            return found
+            return warn_again(found)
         parts["restored"] = hashlib.sha256(json.dumps(restored).encode()).hexdigest()
     encoded = cached(
         fresh if restored is None else key_of(config.corpus, parts),
         encode_and_note,
-        # A file that is changed while it is read would be kept under the hash it had before.
-        still_true=lambda: fingerprint(config.corpus, kind) == sources,
+        still_true=is_unchanged,
     )
     if not task.has_vocabulary or task.dump() != encoded.facts["task"]:
         task.restore(encoded.facts["task"])
