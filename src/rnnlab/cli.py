@@ -11,6 +11,7 @@ import os
 import sys
 from importlib import import_module
 
+from rnnlab import startup
 from rnnlab.errors import CannotWriteError, ConfigError, OutOfMemoryError, UserError
 
 COMPOSED = {
@@ -26,7 +27,10 @@ PLAIN = {
     "doctor": "what this machine has, and what works on it",
 }
 VERBS = {**COMPOSED, **PLAIN}
-BENCHMARKS = {"cells": "one layer beside torch.nn's: training, packed rows, inference, token by token"}
+BENCHMARKS = {
+    "cells": "one layer beside torch.nn's: training, packed rows, inference, token by token",
+    "start": "seconds from pressing enter to the first step, for each corpus on this machine",
+}
 
 USAGE = """\
 usage: rnnlab VERB [key=value ...]
@@ -51,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Without the program's name; None: `sys.argv`.
     """
+    startup.begin(since_process_start=argv is None)
     # Idle OpenMP threads that spin slow a shared machine many times over; torch reads this when it loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
@@ -139,7 +144,10 @@ def _run_composed(verb: str, argv: list[str]) -> int:
 
         return show(arguments)
     request = compose_request(arguments)
-    return import_module(f"rnnlab.commands.{verb}").run(request)
+    startup.lap("settings")
+    module = import_module(f"rnnlab.commands.{verb}")
+    startup.lap("torch")
+    return module.run(request)
 
 
 def _user_error(error: Exception) -> UserError | None:

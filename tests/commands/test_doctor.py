@@ -35,6 +35,22 @@ def test_the_table_marks_what_works(capsys: pytest.CaptureFixture[str]):
     assert "\n  + reference " in told
 
 
+def test_it_says_where_encoded_corpora_are_and_how_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def encoded() -> str:
+        main(["--json"])
+        return next(row["found"] for row in json.loads(capsys.readouterr().out) if row["name"] == "encoded")
+
+    folder = tmp_path / "cache" / "encoded"
+    folder.mkdir(parents=True)
+    (folder / "a-1.safetensors").write_bytes(bytes(3 << 20))
+    monkeypatch.setenv("RNNLAB_CACHE", str(tmp_path / "cache"))
+    assert encoded() == f"{folder}: 1 kept, 3 MiB of at most 2.0 GiB"
+    monkeypatch.setenv("RNNLAB_CACHE", "off")
+    assert encoded() == "not kept: RNNLAB_CACHE=off"
+
+
 def test_a_data_folder_that_is_not_there_is_told_and_does_not_stop_the_report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

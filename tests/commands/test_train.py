@@ -55,6 +55,23 @@ def test_result_json_says_how_the_run_ended_and_how_good_it_is(task, finished):
     assert result["tokens_per_second"] > 0
 
 
+@pytest.mark.parametrize("task", METRICS)
+def test_the_log_says_once_how_long_the_start_took(task, finished):
+    lines = (finished / task / "rnnlab.log").read_text().splitlines()
+    assert len([line for line in lines if " INFO ready in " in line]) == 1
+
+
+@pytest.mark.parametrize(("task", "told"), [("sentiment", 1), ("music", 1), ("next_word", 0)])
+def test_padding_is_told_once_where_there_is_any(task, told, finished):
+    lines = (finished / task / "rnnlab.log").read_text().splitlines()
+    share = read_json(finished / task / "run.json").get("padding_share")
+    assert len([line for line in lines if " an epoch; padding " in line]) == told
+    assert (share is None) == (told == 0)
+    if share is not None:
+        assert 0 <= share < 1
+        assert any(line.endswith(f" an epoch; padding {100 * share:.1f} % of the steps") for line in lines)
+
+
 def test_run_json_says_what_was_built(finished, corpora):
     run = read_json(finished / "sentiment/run.json")
     assert (run["format"], run["name"], run["seed"], run["device"]) == (1, "sentiment", 0, "cpu")

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnlab.data.batches import SequenceBatches
+from rnnlab.data.ragged import Ragged
 from rnnlab.errors import DataError
 
 
@@ -118,6 +119,22 @@ def test_buckets_waste_little_on_lengths_like_those_of_reviews():
     bucketed = SequenceBatches(sequences, [0] * 20_000, 64, shuffle=True)
     assert bucketed.padding_share < 0.05
     assert SequenceBatches(sequences, [0] * 20_000, 64, shuffle=True, bucket=False).padding_share > 0.5
+
+
+@pytest.mark.parametrize("epoch", range(3))
+def test_an_epoch_has_every_text_once_in_as_few_batches_as_there_can_be(epoch):
+    sizes = np.random.default_rng(0).integers(1, 400, 1_001)
+    source = SequenceBatches([np.zeros(size) for size in sizes], [0] * 1_001, 64, shuffle=True, epoch=epoch)
+    rows = torch.cat([source.indices(index) for index in range(len(source))])
+    assert sorted(rows.tolist()) == list(range(1_001))
+    assert source.num_batches == len(source) == 16
+
+
+def test_sequences_in_one_array_are_not_copied():
+    ragged = Ragged.of([[4, 5, 6], [7]])
+    source = SequenceBatches(ragged, [0, 1], 2)
+    assert np.shares_memory(source._tokens.numpy(), ragged.values)
+    assert source[0].inputs.T.tolist() == [[7, 0, 0], [4, 5, 6]]
 
 
 def test_padding_share_is_the_padded_part_of_all_places():

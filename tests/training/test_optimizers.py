@@ -1,6 +1,8 @@
 import copy
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -57,7 +59,8 @@ def test_an_optimizer_is_torchs_own_with_the_settings_it_was_given(name):
     model = nn.Linear(3, 4)
     other = copy.deepcopy(model)
     optimizer = build_optimizer(model.parameters(), config)
-    assert type(optimizer) is kind
+    assert isinstance(optimizer, kind)
+    assert type(optimizer).__name__ == kind.__name__
     step(model, optimizer)
     step(other, kind(other.parameters(), lr=0.1, **settings))
     # The fused step does the same sums in float32, in another order.
@@ -201,3 +204,38 @@ def test_plateau_goes_on_after_being_written_down(num_seen, higher_is_better):
         second.after_evaluation(score)
         found.append(second.lr)
     assert found == expected
+
+
+_STEPS = """
+import sys
+import torch
+from rnnlab.cells import GRU
+from rnnlab.config import AdamConfig, RMSpropConfig, SGDConfig
+from rnnlab.training.optimizers import build_optimizer
+
+layer = GRU(2, 3, backend="cpu")
+kinds = {"sgd": SGDConfig, "adam": AdamConfig, "adamw": AdamConfig, "rmsprop": RMSpropConfig}
+for name, kind in kinds.items():
+    config = kind(name=name, lr=0.1)
+    optimizer = build_optimizer(layer.parameters(), config)
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.zero_grad()
+    layer(torch.ones(4, 1, 2))[0].sum().backward()
+    optimizer.step()
+print(sorted({"torch._dynamo", "sympy"} & set(sys.modules)))
+"""
+
+
+def test_steps_do_without_the_second_that_importing_a_compiler_takes():
+    done = subprocess.run([sys.executable, "-c", _STEPS], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_step_leaves_gradients_on_and_builds_no_graph():
+    layer = nn.Linear(3, 4)
+    for config, _, _ in OPTIMIZERS.values():
+        optimizer = build_optimizer(layer.parameters(), config)
+        layer(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+        assert torch.is_grad_enabled()
+        assert all(parameter.is_leaf for parameter in layer.parameters())

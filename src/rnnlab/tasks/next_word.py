@@ -11,10 +11,12 @@ import numpy as np
 
 from rnnlab.config import NextWordConfig, TrainerConfig
 from rnnlab.data import UNK, ColumnWindows, Vocabulary
-from rnnlab.data.corpora import load_text_corpus
+from rnnlab.data.corpora import Kind, load_text_corpus
+from rnnlab.data.encoded import Encoded
 from rnnlab.data.tokens import EOS, join_tokens, tokenizer
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.tasks.base import SPLITS, log
+from rnnlab.tasks.encoded import read_encoded
 from rnnlab.tasks.language import LanguageTask
 
 # Steps scored at a time: bounds the memory of T x V logits, and cannot change the score.
@@ -50,6 +52,21 @@ class NextWord(LanguageTask):
 
     def read_corpus(self) -> None:
         """Read the text, build the vocabulary, encode the splits."""
+        encoded = read_encoded(self, self._config, Kind.TEXT, self._encode_corpus)
+        self._ids = encoded.arrays
+        self.corpus = facts = encoded.facts["corpus"]
+        for note in encoded.facts["notes"]:
+            log.info("%s", note)
+        log.info(
+            "corpus %s: %s tokens to train on, %s valid, %s test; vocabulary %s; %.2f %% of test is %s",
+            facts["name"],
+            *(f"{facts[f'{split}_tokens']:,}" for split in SPLITS),
+            f"{len(self.vocabulary):,}",
+            100 * encoded.facts["unknown_share"],
+            UNK,
+        )
+
+    def _encode_corpus(self) -> Encoded:
         corpus = load_text_corpus(self._config.corpus)
         self._tokenizer = corpus.tokenizer
         tokens = {split: getattr(corpus, split) for split in SPLITS}
@@ -62,20 +79,11 @@ class NextWord(LanguageTask):
                 max_size=self._config.max_vocab or (None if is_cut_already else MAX_VOCAB),
                 specials=(EOS, UNK),
             )
-        for split in SPLITS:
-            self._ids[split] = np.array(self.vocabulary.encode([EOS, *tokens[split]]), dtype=np.int32)
-        for note in corpus.notes:
-            log.info("%s", note)
+        ids = {split: np.array(self.vocabulary.encode([EOS, *tokens[split]]), dtype=np.int32) for split in SPLITS}
         counts = {f"{split}_tokens": len(tokens[split]) for split in SPLITS}
-        self._describe(corpus.name, {**counts, "vocab_size": len(self.vocabulary)}, self._ids.values())
-        log.info(
-            "corpus %s: %s tokens to train on, %s valid, %s test; vocabulary %s; %.2f %% of test is %s",
-            corpus.name,
-            *(f"{count:,}" for count in counts.values()),
-            f"{len(self.vocabulary):,}",
-            100 * self.vocabulary.unknown_share(self._ids["test"].tolist()),
-            UNK,
-        )
+        described = self._describe(corpus.name, {**counts, "vocab_size": len(self.vocabulary)}, ids.values())
+        unknown_share = self.vocabulary.unknown_share(ids["test"].tolist())
+        return Encoded(ids, {"corpus": described, "notes": list(corpus.notes), "unknown_share": unknown_share})
 
     def train_windows(self, epoch: int) -> ColumnWindows:
         """Columns of the training text, cut into windows."""

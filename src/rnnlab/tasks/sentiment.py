@@ -12,13 +12,16 @@ from torch.nn import functional
 
 from rnnlab.config import ModelConfig, SentimentConfig, TrainerConfig, Truncate
 from rnnlab.data import PAD, UNK, SequenceBatches, Vocabulary
-from rnnlab.data.corpora import load_labelled_texts
+from rnnlab.data.corpora import Kind, load_labelled_texts
+from rnnlab.data.encoded import Encoded
+from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.data.tokens import review_tokens
 from rnnlab.data.windows import Window
 from rnnlab.errors import CheckpointError, DataError
 from rnnlab.evaluation.scores import Classification, CrossEntropy
 from rnnlab.models import Classifier
 from rnnlab.tasks.base import SPLITS, Task, cell_extras, log
+from rnnlab.tasks.encoded import read_encoded
 
 
 class ClassScores:
@@ -63,14 +66,25 @@ class Sentiment(Task):
         self._config = config
         self._trainer = trainer
         self._seed = seed
-        self._ids: dict[str, list[np.ndarray]] = {}
-        self._classes: dict[str, list[int]] = {}
+        self._ids: dict[str, Ragged] = {}
+        self._classes: dict[str, np.ndarray] = {}
         self._shown: list[tuple[str, str]] = []
         self._batches: SequenceBatches | None = None
         self.label_names: list[str] = []
 
     def read_corpus(self) -> None:
         """Read the texts, build the vocabulary, encode the splits."""
+        encoded = read_encoded(self, self._config, Kind.LABELLED, self._encode_corpus)
+        self._ids = {split: from_arrays(encoded.arrays, split) for split in SPLITS}
+        self._classes = {split: encoded.arrays[f"{split}_classes"] for split in SPLITS}
+        labels = [self.label_names[index] for index in self._classes["valid"].tolist()]
+        self._shown = list(zip(unpack_texts(from_arrays(encoded.arrays, "shown")), labels, strict=True))
+        self.corpus = encoded.facts["corpus"]
+        for note in encoded.facts["notes"]:
+            log.info("%s", note)
+        self._report()
+
+    def _encode_corpus(self) -> Encoded:
         corpus = load_labelled_texts(
             self._config.corpus, text_column=self._config.text_column, label_column=self._config.label_column
         )
@@ -85,18 +99,27 @@ class Sentiment(Task):
             self.label_names = list(corpus.label_names)
         elif self.label_names != list(corpus.label_names):
             raise DataError(f"{corpus.name} has labels {corpus.label_names}, the run was trained on {self.label_names}")
-        for note in corpus.notes:
-            log.info("%s", note)
         class_of = {label: index for index, label in enumerate(self.label_names)}
+        ids, classes = {}, {}
         for split in SPLITS:
             # Found now and not when the split is first scored, perhaps after hours of training.
             for text, words in zip(getattr(corpus, split).texts, tokens[split], strict=True):
                 if not words:
                     raise DataError(f"{corpus.name}: no word to read in {text[:40]!r}, a text of {split}; remove it")
-            self._ids[split] = [self._encode(text) for text in tokens[split]]
-            self._classes[split] = [class_of[label] for label in getattr(corpus, split).labels]
-        self._shown = list(zip(corpus.valid.texts, corpus.valid.labels, strict=True))
-        self._report(corpus.name, tokens)
+            ids[split] = Ragged.of(map(self._encode, tokens[split]))
+            classes[split] = np.array([class_of[label] for label in getattr(corpus, split).labels])
+        longest = self._config.max_len
+        cut = 0 if longest is None else sum(len(text) > longest for text in tokens["train"])
+        counts: dict[str, Any] = {f"{split}_texts": len(ids[split]) for split in SPLITS}
+        counts |= {
+            "labels": self.label_names,
+            "vocab_size": len(self.vocabulary),
+            "truncated_share": cut / len(tokens["train"]),
+        }
+        described = self._describe(corpus.name, counts, (a for s in SPLITS for a in (*ids[s], classes[s])))
+        arrays = to_arrays({**ids, "shown": pack_texts(corpus.valid.texts)})
+        arrays |= {f"{split}_classes": classes[split] for split in SPLITS}
+        return Encoded(arrays, {"corpus": described, "notes": list(corpus.notes)})
 
     def build_model(self, config: ModelConfig) -> nn.Module:
         """Build a classifier for this vocabulary and these labels."""
@@ -213,28 +236,19 @@ class Sentiment(Task):
             tokens = tokens[:longest] if self._config.truncate is Truncate.first else tokens[-longest:]
         return np.array(self.vocabulary.encode(tokens), dtype=np.int32)
 
-    def _report(self, name: str, tokens: dict[str, list[list[str]]]) -> None:
-        longest = self._config.max_len
-        counts: dict[str, Any] = {f"{split}_texts": len(self._ids[split]) for split in SPLITS}
-        cut = 0 if longest is None else sum(len(text) > longest for text in tokens["train"])
-        counts |= {
-            "labels": self.label_names,
-            "vocab_size": len(self.vocabulary),
-            "truncated_share": cut / len(tokens["train"]),
-        }
-        arrays = [ids for split in SPLITS for ids in (*self._ids[split], np.array(self._classes[split]))]
-        self._describe(name, counts, arrays)
+    def _report(self) -> None:
+        facts, longest = self.corpus, self._config.max_len
         log.info(
             "corpus %s: %s texts to train on, %s valid, %s test; labels %s; vocabulary %s",
-            name,
-            *(f"{counts[f'{split}_texts']:,}" for split in SPLITS),
+            facts["name"],
+            *(f"{facts[f'{split}_texts']:,}" for split in SPLITS),
             ", ".join(self.label_names),
             f"{len(self.vocabulary):,}",
         )
-        if cut:
+        if facts["truncated_share"]:
             log.info(
                 "%.1f %% of the training texts are longer than task.max_len=%d: their %s %d tokens are read",
-                100 * cut / len(tokens["train"]),
+                100 * facts["truncated_share"],
                 longest,
                 self._config.truncate.value,
                 longest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -22,6 +23,48 @@ from rnnlab.config import (
 )
 
 
+class _Eager(torch.optim.Optimizer):
+    """What torch's optimizers share, without torch._dynamo, which they import to keep it away from their own code.
+
+    That import is a second of every start, for a compiler that is not used here. The functions are torch's own, as they
+    stand below the decorators that import it; with another torch that has no such decorators this changes nothing.
+    """
+
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+def _eager_step(kind: type[torch.optim.Optimizer]) -> Any:
+    # The decorator that is left out also turns gradients off.
+    return torch.no_grad()(unwrap(kind.step))
+
+
+class SGD(_Eager, torch.optim.SGD):
+    """torch.optim.SGD."""
+
+    step = _eager_step(torch.optim.SGD)
+
+
+class Adam(_Eager, torch.optim.Adam):
+    """torch.optim.Adam."""
+
+    step = _eager_step(torch.optim.Adam)
+
+
+class AdamW(_Eager, torch.optim.AdamW):
+    """torch.optim.AdamW."""
+
+    step = _eager_step(torch.optim.AdamW)
+
+
+class RMSprop(_Eager, torch.optim.RMSprop):
+    """torch.optim.RMSprop."""
+
+    step = _eager_step(torch.optim.RMSprop)
+
+
 def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
     """Build torch's optimizer of this name, fused where torch has a fused one for the parameters' device.
 
@@ -33,7 +76,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
     match config:
         case SGDConfig():
-            return torch.optim.SGD(
+            return SGD(
                 parameters,
                 lr=config.lr,
                 momentum=config.momentum,
@@ -42,7 +85,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
                 fused=fused,
             )
         case AdamConfig():
-            kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+            kind = AdamW if config.name == "adamw" else Adam
             return kind(
                 parameters,
                 lr=config.lr,
@@ -52,7 +95,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
                 fused=fused,
             )
         case RMSpropConfig():
-            return torch.optim.RMSprop(
+            return RMSprop(
                 parameters,
                 lr=config.lr,
                 alpha=config.alpha,

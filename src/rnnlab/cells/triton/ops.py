@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.bptt.common import compute_dtype
+from rnnlab.cells.define import define_op
 from rnnlab.cells.triton.plan import padded_size
 
 
@@ -131,16 +132,13 @@ def _bind(recurrence: Recurrence, which: str) -> Callable[..., tuple[Tensor, ...
 
 def _register(recurrence: Recurrence) -> None:
     name = f"rnnlab::triton_{recurrence.name}"
-    forward = torch.library.custom_op(
-        name, _bind(recurrence, "forward"), mutates_args=(), schema=recurrence.forward_schema
-    )
-    backward = torch.library.custom_op(
-        f"{name}_backward", _bind(recurrence, "backward"), mutates_args=(), schema=recurrence.backward_schema
-    )
-    forward.register_fake(recurrence.forward_fake)
-    backward.register_fake(recurrence.backward_fake)
-    forward.register_autograd(recurrence.gradients, setup_context=recurrence.setup)
-    backward.register_autograd(_refuse_second_gradient, setup_context=_keep_nothing)
+    backward = f"{name}_backward"
+    define_op(name, recurrence.forward_schema, _bind(recurrence, "forward"))
+    define_op(backward, recurrence.backward_schema, _bind(recurrence, "backward"))
+    torch.library.register_fake(name, recurrence.forward_fake)
+    torch.library.register_fake(backward, recurrence.backward_fake)
+    torch.library.register_autograd(name, recurrence.gradients, setup_context=recurrence.setup)
+    torch.library.register_autograd(backward, _refuse_second_gradient, setup_context=_keep_nothing)
 
 
 for _recurrence in (

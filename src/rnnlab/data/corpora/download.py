@@ -6,7 +6,6 @@ import csv
 import errno
 import io
 import logging
-import os
 import re
 import sys
 import tarfile
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rnnlab.data.corpora.table import Corpus
+from rnnlab.data.files import write_whole
 from rnnlab.errors import CannotWriteError, DataError
 
 log = logging.getLogger(__name__)
@@ -94,19 +94,6 @@ def convert_reviews(archive: Path, reviews_each: int) -> dict[str, bytes]:
             kind = ("neg", "pos")[label]
             raise DataError(f"{archive}: got {len(group):,} reviews in {split}/{kind}, wanted {reviews_each:,}")
     return {f"{split}.csv": _to_csv({label: reviews[split, label] for label in (0, 1)}) for split in ("train", "test")}
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that it is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _to_csv(groups: Mapping[int, Mapping[int, tuple[str, str]]]) -> bytes:

@@ -98,21 +98,30 @@ def load_labelled_texts(corpus: str, *, text_column: str = "text", label_column:
     return result
 
 
+def own_tables(path: Path) -> dict[str, list[Path]]:
+    """The file of one's own that holds each split; a split that is not named is taken from train.
+
+    Raises:
+        DataError: the folder cannot be read, has two files for one split, or none is train and there are several.
+    """
+    if not path.is_dir():
+        return {"train": [path]}
+    files = split_files(path, table_files.SUFFIXES)
+    if "train" not in files:
+        found = list_files(path, table_files.SUFFIXES)
+        if len(found) != 1:
+            raise DataError(
+                f"{path}: wanted one {', '.join(table_files.SUFFIXES)} file, or files named train, valid and test; "
+                f"got {len(found)} such files and none named train"
+            )
+        files = {"train": found[0]}
+    return {split: [file] for split, file in files.items()}
+
+
 def _read_own(path: Path, text_column: str, label_column: str) -> dict[str, Rows]:
-    files = {"train": path}
-    if path.is_dir():
-        files = split_files(path, table_files.SUFFIXES)
-        if "train" not in files:
-            found = list_files(path, table_files.SUFFIXES)
-            if len(found) != 1:
-                raise DataError(
-                    f"{path}: wanted one {', '.join(table_files.SUFFIXES)} file, or files named train, valid and test; "
-                    f"got {len(found)} such files and none named train"
-                )
-            files = {"train": found[0]}
     return {
         split: Rows(*table_files.read_rows(read_text(file), file, text_column=text_column, label_column=label_column))
-        for split, file in files.items()
+        for split, (file,) in own_tables(path).items()
     }
 
 

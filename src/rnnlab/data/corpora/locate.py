@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from rnnlab.data.cache import cache_folder
 from rnnlab.data.corpora.table import CORPORA, Corpus, Kind
 from rnnlab.data.text import read_bytes
 from rnnlab.errors import DataError
@@ -63,11 +64,13 @@ def resolve(corpus: str, kind: Kind) -> Corpus | Path:
     )
 
 
-def cache_folder() -> Path:
-    """Where downloads are kept."""
-    from platformdirs import user_cache_path
+def folder_of(corpus: Corpus) -> Path | None:
+    """The folder that the files of a named corpus would be read from; None: they are not on this machine.
 
-    return user_cache_path("rnnlab", appauthor=False)
+    Raises:
+        DataError: `$RNNLAB_DATA` is not a folder.
+    """
+    return next((folder for folder in _folders(corpus) if _paths(corpus, folder)), None)
 
 
 def load_files(corpus: Corpus) -> list[LoadedFile]:
@@ -79,12 +82,12 @@ def load_files(corpus: Corpus) -> list[LoadedFile]:
         DataError: the files are nowhere and cannot be had, or their content is not the known one.
         CannotWriteError: a download cannot be saved.
     """
-    for folder in _folders(corpus):
+    folder = folder_of(corpus)
+    if folder is not None:
         paths = _paths(corpus, folder)
-        if paths:
-            files = [LoadedFile(path.relative_to(folder).as_posix(), path, read_bytes(path)) for path in paths]
-            _verify(corpus, folder, files)
-            return files
+        files = [LoadedFile(path.relative_to(folder).as_posix(), path, read_bytes(path)) for path in paths]
+        _verify(corpus, folder, files)
+        return files
     if corpus.package is not None:
         raise DataError(
             f"corpus {corpus.name!r} comes with the package {corpus.package.requirement}, which is not installed; "

@@ -85,6 +85,18 @@ def load_text_corpus(
     return _load_own(corpus, found, valid, test, tokenizer or "words")
 
 
+def own_texts(path: Path) -> dict[str, list[Path]]:
+    """The files of one's own that hold each split; a split that is not named is cut from the end of train.
+
+    Raises:
+        DataError: the folder cannot be read, has no text file, or has two for one split.
+    """
+    if not path.is_dir():
+        return {"train": [path]}
+    files = split_files(path, _SUFFIXES)
+    return {split: [file] for split, file in files.items()} if "train" in files else {"train": _text_files(path)}
+
+
 def _load_tokenised(corpus: Corpus) -> TextCorpus:
     tokens = {}
     for file in load_files(corpus):
@@ -121,15 +133,9 @@ def _load_own(name: str, path: Path, valid: str | Path | None, test: str | Path 
             )
         return lines_to_tokens(read_text(file), tokenizer, keep_blank_lines=tokenizer == "whitespace")
 
-    files = split_files(path, _SUFFIXES) if path.is_dir() else {}
-    if "train" in files:
-        train = tokens_of(files["train"])
-    elif path.is_dir():
-        train = [token for file in _text_files(path) for token in tokens_of(file)]
-        files = {}
-    else:
-        train = tokens_of(path)
-    valid, test = valid or files.get("valid"), test or files.get("test")
+    files = own_texts(path)
+    train = [token for file in files["train"] for token in tokens_of(file)]
+    valid, test = valid or next(iter(files.get("valid", [])), None), test or next(iter(files.get("test", [])), None)
     shares = [0.0 if given else share for given, share in ((valid, VALID_SHARE), (test, TEST_SHARE))]
     train, valid_cut, test_cut = _cut(name, train, *shares)
     return TextCorpus(

@@ -83,19 +83,25 @@ def load_tunes(corpus: str) -> TuneCorpus:
         result = _assemble(corpus, {"train": _tunes_of(texts)})
         check_counts(found, {split: len(getattr(result, split)) for split in SPLITS})
         return result
-    return _assemble(corpus, _read_own(found))
+    files = own_tunes(found)
+    return _assemble(corpus, {split: _tunes_of(map(read_text, paths)) for split, paths in files.items()})
 
 
-def _read_own(path: Path) -> dict[str, list[str]]:
+def own_tunes(path: Path) -> dict[str, list[Path]]:
+    """The files of one's own that hold each split; a split that is not named is taken from train.
+
+    Raises:
+        DataError: the folder cannot be read, has no .abc file, or has two for one split.
+    """
     if not path.is_dir():
-        return {"train": _tunes_of([read_text(path)])}
+        return {"train": [path]}
     files = split_files(path, _SUFFIXES)
     if "train" in files:
-        return {split: _tunes_of([read_text(file)]) for split, file in files.items()}
+        return {split: [file] for split, file in files.items()}
     found = list_files(path, _SUFFIXES, recursive=True)
     if not found:
         raise DataError(f"{path} has no .abc file")
-    return {"train": _tunes_of(read_text(file) for file in found)}
+    return {"train": found}
 
 
 def _tunes_of(texts: Iterable[str]) -> list[str]:
