@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-INTERFACE = 2
+INTERFACE = 3
 """Must equal RNNLAB_ENGINE_INTERFACE of src/engine.h."""
 
 FILE = Path(__file__).with_name("librnnlab_cells.so")
@@ -49,6 +49,17 @@ class Product(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("arithmetic", "threads", "a_transposed", "b_transposed")),
         *((name, ctypes.c_int64) for name in ("rows", "columns", "depth")),
         *((name, ctypes.c_void_p) for name in ("a", "b", "bias", "c")),
+    )
+
+
+class CrossEntropy(ctypes.Structure):
+    """`struct rnnlab_cross_entropy` of src/engine.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("arithmetic", "threads")),
+        *((name, ctypes.c_int64) for name in ("rows", "hidden_size", "vocab_size", "ignore_index")),
+        *((name, ctypes.c_void_p) for name in ("h", "weight", "bias", "targets", "nats")),
+        *((name, ctypes.c_void_p) for name in ("grad_h", "grad_weight", "grad_bias")),
     )
 
 

@@ -12,10 +12,17 @@ struct InstructionSet {
     void (*forward)(const rnnlab_window &);
     void (*backward)(const rnnlab_window &);
     void (*multiply)(const rnnlab_product &);
+    void (*judge)(const rnnlab_cross_entropy &);
 };
 
 const InstructionSet sets[] = {
-#define X(name) {#name, rnnlab::name::pack, rnnlab::name::forward, rnnlab::name::backward, rnnlab::name::multiply},
+#define X(name)                                                                                                        \
+    {#name,                                                                                                            \
+     rnnlab::name::pack,                                                                                               \
+     rnnlab::name::forward,                                                                                            \
+     rnnlab::name::backward,                                                                                           \
+     rnnlab::name::multiply,                                                                                           \
+     rnnlab::name::judge},
     RNNLAB_SETS
 #undef X
 };
@@ -115,6 +122,9 @@ int rnnlab_backward(const rnnlab_window *window) {
 }
 int rnnlab_multiply(const rnnlab_product *call) {
     return guarded([&] { set_for(call->arithmetic)->multiply(*call); });
+}
+int rnnlab_judge(const rnnlab_cross_entropy *call) {
+    return guarded([&] { set_for(call->arithmetic)->judge(*call); });
 }
 
 }  // extern "C"

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 #define RNNLAB_EXPORT __attribute__((visibility("default")))
-#define RNNLAB_ENGINE_INTERFACE 2  // raised when this file changes; the loader refuses any other
+#define RNNLAB_ENGINE_INTERFACE 3  // raised when this file changes; the loader refuses any other
 
 enum rnnlab_cell { RNNLAB_TANH = 0, RNNLAB_RELU = 1, RNNLAB_LSTM = 2, RNNLAB_GRU = 3 };
 // How products are formed. BFLOAT16: float32 arrays, factors rounded to bfloat16, sums in float32.
@@ -59,6 +59,16 @@ struct rnnlab_product {
     void *c;
 };
 
+// Summed cross-entropy, in nats, of targets under softmax(h weight^T + bias). N rows, H hidden_size, V vocab_size.
+struct rnnlab_cross_entropy {
+    int32_t arithmetic, threads;
+    int64_t rows, hidden_size, vocab_size, ignore_index;
+    const void *h, *weight, *bias;           // (N, H), (V, H), (V,) or null
+    const int64_t *targets;                  // (N,), each in 0..V - 1, or ignore_index: the row does not count
+    double *nats;                            // their sum
+    void *grad_h, *grad_weight, *grad_bias;  // its gradients, (N, H), (V, H), (V,); or all three null
+};
+
 // The instruction set that calls use: "avx512", "avx2" or "portable".
 RNNLAB_EXPORT const char *rnnlab_instruction_set(void);
 // Use another set, for tests; 0, or 1 if this processor or build lacks it. Null: the best.
@@ -74,6 +84,7 @@ RNNLAB_EXPORT void rnnlab_free(rnnlab_packed *);
 RNNLAB_EXPORT int rnnlab_forward(const struct rnnlab_window *);
 RNNLAB_EXPORT int rnnlab_backward(const struct rnnlab_window *);
 RNNLAB_EXPORT int rnnlab_multiply(const struct rnnlab_product *);
+RNNLAB_EXPORT int rnnlab_judge(const struct rnnlab_cross_entropy *);
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,7 @@ struct rnnlab_packed {
     void forward(const rnnlab_window &window);                                                                         \
     void backward(const rnnlab_window &window);                                                                        \
     void multiply(const rnnlab_product &call);                                                                         \
+    void judge(const rnnlab_cross_entropy &call);                                                                      \
     }
 RNNLAB_SETS
 #undef X

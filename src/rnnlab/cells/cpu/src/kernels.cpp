@@ -1,5 +1,6 @@
 // Everything that depends on the instruction set, compiled once for each; engine.cpp chooses at run time.
 #include "backward.hpp"
+#include "cross_entropy.hpp"
 #include "engine_sets.hpp"
 #include "forward.hpp"
 #include "token.hpp"
@@ -83,6 +84,9 @@ void backward(const rnnlab_window &window) {
 }
 void multiply(const rnnlab_product &call) {
     choose_arithmetic(call.arithmetic, [&](auto arithmetic) { product<decltype(arithmetic)>(call); });
+}
+void judge(const rnnlab_cross_entropy &call) {
+    choose_arithmetic(call.arithmetic, [&](auto arithmetic) { CrossEntropy<decltype(arithmetic)>(call).run(); });
 }
 
 }  // namespace rnnlab::RNNLAB_ISA
