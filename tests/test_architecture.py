@@ -12,7 +12,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "rnnlab"
 # no wing.
 MAY_IMPORT: dict[str, set[str]] = {
     "cells": set(),
-    "models": {"cells"},
+    "losses": {"cells"},
+    "models": {"cells", "losses"},
     "data": set(),
     "evaluation": set(),
     "generation": {"cells", "data.abc"},

@@ -46,7 +46,7 @@ def run_direction(
     h_0, c_0 = state if len(state) == 2 else (state[0], None)
     save = needs_grad(x, *state, *weights)
     # Without a gradient there is nothing that torch must know, and its way to an op costs as much as a small step.
-    plain = not save and type(x) is Tensor and not _is_watched()
+    plain = not save and type(x) is Tensor and not is_watched()
     y, h_n, c_n, _, _ = (_run if plain else torch.ops.rnnlab.recurrence)(
         cell, x, h_0, c_0, *weights, lengths, extras.recurrent_mask, *_zoneout(extras), extras.clip_state_grad or 0.0,
         reverse, save and not extras.recompute, save and extras.recompute,
@@ -59,7 +59,7 @@ def needs_grad(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
     """Return whether torch looks at what a call does: torch.compile, torch.jit.trace, or a transform such as vmap."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return True

@@ -92,7 +92,7 @@ def compile_pass(
     if not analyse:
         return None
     shape = Shape.of(x, gates, hidden_size, directions, backward=backward)
-    return Compiled(choose_plan(shape, Device()), shape, *_resources(compiled[0]), compiled[0].asm["ttgir"])
+    return Compiled(choose_plan(shape, Device()), shape, *resources(compiled[0]), compiled[0].asm["ttgir"])
 
 
 class _NoDriver:
@@ -133,7 +133,7 @@ def _compiling(capability: int) -> Iterator[list[Any]]:
         launch._start, driver._active = before
 
 
-def _resources(compiled: Any) -> tuple[int, int, int, int]:
+def resources(compiled: Any) -> tuple[int, int, int, int]:
     """Return registers, stack, spills and shared memory, read from the machine code by triton's own tools."""
     tool = str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump")
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:

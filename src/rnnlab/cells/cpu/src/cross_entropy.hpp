@@ -8,6 +8,7 @@
 // then the rows of d h and of d W.
 #pragma once
 #include <cmath>
+#include <limits>
 
 #include "layout.hpp"
 
@@ -32,8 +33,9 @@ template <class P> class CrossEntropy {
 
   public:
     explicit CrossEntropy(const rnnlab_cross_entropy &call)
-        : call(call), depth(call.hidden_size), vocabulary(call.vocab_size), weight(depth, vocabulary),
-          weight_back(call.grad_h ? vocabulary : 0, depth), h_panels(call.grad_h ? block_depth : 0, depth) {
+        : call(call), save(call.grad_weight), depth(call.hidden_size), vocabulary(call.vocab_size),
+          weight(depth, vocabulary), weight_back(save ? vocabulary : 0, depth),
+          h_panels(save ? block_depth : 0, depth) {
         for (int64_t n = 0; n < call.rows; ++n)
             if (call.targets[n] != call.ignore_index) counted.push_back(n);
         for (int64_t n : counted) h.push_back(static_cast<const T *>(call.h) + n * depth);
@@ -49,7 +51,7 @@ template <class P> class CrossEntropy {
         const auto rows = rows_of<T>(call.weight, vocabulary, depth);
         each_thread([&](int thread, int threads) {
             share(weight.panels(), thread, threads, [&](int64_t j) { weight.fill({rows.data(), false}, j); });
-            if (!call.grad_h) return;
+            if (!save) return;
             share(weight_back.panels(), thread, threads, [&](int64_t j) { weight_back.fill({rows.data(), true}, j); });
             clear(thread, threads);
         });
@@ -60,7 +62,7 @@ template <class P> class CrossEntropy {
             each_thread([&](int thread, int threads) {
                 share(count, thread, threads, [&](int64_t r) { nats[first + r] = judge(r); });
             });
-            if (call.grad_h) each_thread([&](int thread, int threads) { go_back(thread, threads); });
+            if (save) each_thread([&](int thread, int threads) { go_back(thread, threads); });
         }
         *call.nats = 0;
         for (double row : nats) *call.nats += row;
@@ -68,6 +70,7 @@ template <class P> class CrossEntropy {
 
   private:
     const rnnlab_cross_entropy &call;
+    const bool save;  // whether gradients are wanted
     const int64_t depth, vocabulary;
     int64_t stride, largest = 0, first = 0, count = 0;  // of a row of scores; of chunks; the chunk at hand
     std::vector<int64_t> counted, borders;              // rows with a target; where chunks begin among them
@@ -90,7 +93,7 @@ template <class P> class CrossEntropy {
             for (int64_t n = 0; n < call.rows; ++n)
                 if (call.targets[n] == call.ignore_index) std::fill_n(grad_h + n * depth, depth, T(0));
         const int64_t begin = vocabulary * thread / threads, end = vocabulary * (thread + 1) / threads;
-        std::fill_n(static_cast<T *>(call.grad_bias) + begin, end - begin, T(0));
+        if (call.grad_bias) std::fill_n(static_cast<T *>(call.grad_bias) + begin, end - begin, T(0));
         if (counted.empty() || depth == 0)
             std::fill_n(static_cast<T *>(call.grad_weight) + begin * depth, (end - begin) * depth, T(0));
     }
@@ -106,7 +109,7 @@ template <class P> class CrossEntropy {
         for (int64_t k = 0; k < depth && columns > 0; k += block_depth)
             multiply_block<P>({h.data() + first, false}, count, k, std::min(block_depth, depth - k),
                               weight.panel(k, begin), columns, bias, out.data(), packed);
-        if (call.grad_h)
+        if (save)
             share(h_panels.panels(), thread, threads, [&](int64_t j) {
                 const int64_t c = j * panel_width<P>, width = std::min<int64_t>(panel_width<P>, depth - c);
                 pack<P>({h.data() + first, true}, 0, count, c, width, panel_width<P>, h_panels.panel(0, j));
@@ -117,37 +120,41 @@ template <class P> class CrossEntropy {
     double judge(int64_t r) {
         T *x = row(r);
         constexpr int width = lanes<T>;
-        const int64_t whole = vocabulary / width * width;
         const int64_t target = call.targets[counted[first + r]];
         // Past the end stand numbers that count for nothing in any of the sums below.
-        std::fill(x + vocabulary, x + whole + (whole < vocabulary) * width, -std::numeric_limits<T>::infinity());
+        std::fill(x + vocabulary, x + stride, -std::numeric_limits<T>::infinity());
         const T score = x[target];
-        Vector<T> largest = all<T>(-std::numeric_limits<T>::infinity()), sum[2] = {};
+        Vector<T> largest = all<T>(-std::numeric_limits<T>::infinity());
         for (int64_t c = 0; c < vocabulary; c += width) {
             const Vector<T> v = load(x + c);
             largest = v > largest ? v : largest;
         }
-        T top = largest[0], total = 0;
+        T top = largest[0];
         for (int i = 1; i < width; ++i) top = std::max<T>(top, largest[i]);
         const auto exponential = [&](int64_t c) RNNLAB_INLINE_LAMBDA {
             const Vector<T> e = exp_of_negative<T>(load(x + c) - top);
-            if (call.grad_h) store(x + c, e);
+            if (save) store(x + c, e);
             return e;
         };
-        int64_t c = 0;
-        for (; c + 2 * width <= whole; c += 2 * width) {
-            sum[0] += exponential(c);
-            sum[1] += exponential(c + width);
+        double total = 0;
+        for (int64_t begin = 0; begin < vocabulary; begin += 32 * width) {  // few additions a lane, or digits are lost
+            const int64_t end = std::min(vocabulary, begin + 32 * width);
+            Vector<T> sum[2] = {};
+            int64_t c = begin;
+            for (; c + width < end; c += 2 * width) {
+                sum[0] += exponential(c);
+                sum[1] += exponential(c + width);
+            }
+            if (c < end) sum[0] += exponential(c);
+            sum[0] += sum[1];
+            for (int i = 0; i < width; ++i) total += sum[0][i];
         }
-        for (; c < vocabulary; c += width) sum[0] += exponential(c);
-        sum[0] += sum[1];
-        for (int i = 0; i < width; ++i) total += sum[0][i];
-        if (call.grad_h) {
-            const T scale = 1 / total;
+        if (save) {
+            const T scale = T(1 / total);
             for (int64_t c = 0; c < vocabulary; c += width) store(x + c, load(x + c) * scale);
             x[target] -= 1;
         }
-        return std::log(double(total)) + (double(top) - double(score));
+        return std::log(total) + (double(top) - double(score));
     }
 
     // Gradients that this thread adds up: of its rows of the chunk's h, and of its rows of the weight.
@@ -165,7 +172,7 @@ template <class P> class CrossEntropy {
         T *bias = static_cast<T *>(call.grad_bias) + word;
         for (const T *&r : from) {
             r += word;
-            for (int64_t c = 0; c < words; c += lanes<T>)
+            for (int64_t c = 0; c < words && call.grad_bias; c += lanes<T>)
                 store(bias + c, load(bias + c, words - c) + load(r + c, words - c), words - c);
         }
         // The chunk's rows are numbered as all rows with a target are: block 0 begins the sums, later ones add to them.

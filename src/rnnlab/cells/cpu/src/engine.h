@@ -66,7 +66,7 @@ struct rnnlab_cross_entropy {
     const void *h, *weight, *bias;           // (N, H), (V, H), (V,) or null
     const int64_t *targets;                  // (N,), each in 0..V - 1, or ignore_index: the row does not count
     double *nats;                            // their sum
-    void *grad_h, *grad_weight, *grad_bias;  // its gradients, (N, H), (V, H), (V,); or all three null
+    void *grad_h, *grad_weight, *grad_bias;  // its gradients, (N, H), (V, H), (V,) or null; or all null
 };
 
 // The instruction set that calls use: "avx512", "avx2" or "portable".

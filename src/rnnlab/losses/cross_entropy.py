@@ -1,0 +1,152 @@
+"""Summed cross-entropy of a linear layer's logits, as one custom op: hidden states and targets in, nats out.
+
+The logits of all rows at once are the largest tensor of a language model's step, three times over with their softmax
+and its gradient. Here they exist for some rows at a time, and the gradients of those rows are added up before the next
+ones: one pass gives the loss and all gradients, which the backward pass only scales.
+
+What runs behind the op is the C++ engine where it is built and the numbers stand in its memory, else `chunks`.
+
+Shapes: N rows, H hidden_size, V vocab_size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnlab.cells.bptt.common import compute_dtype
+from rnnlab.cells.cpu import engine
+from rnnlab.cells.ops import is_watched, needs_grad
+from rnnlab.losses import chunks, cpu
+
+
+def linear_cross_entropy(
+    h: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *, ignore_index: int = -100
+) -> Tensor:
+    """Sum the cross-entropy of targets under softmax(h W^T + b).
+
+        nats = sum over rows n of  log sum_v exp(logits[n, v]) - logits[n, targets[n]]
+
+    Equals `cross_entropy(linear(h, weight, bias), targets, ignore_index=ignore_index, reduction="sum")`. Under autocast
+    the factors of the products are rounded to its width; sums, softmax and loss keep float32. There is no second
+    derivative.
+
+    Args:
+        h: hidden states, (..., H).
+        weight: W, (V, H).
+        bias: b, (V,), or None.
+        targets: <int64>(...), the class of each hidden state, 0 to V-1, or ignore_index.
+        ignore_index: the target of rows that do not count; their h may hold anything.
+
+    Returns:
+        The sum in nats, a scalar: float32, or float64 of float64 tensors.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit, or a target is out of range (on a GPU the loss becomes nan instead).
+
+    Source of the chunks: Hsu et al. 2024, Liger Kernel, section 3.2.
+    """
+    if h.shape[:-1] != targets.shape or weight.dim() != 2 or h.shape[-1:] != weight.shape[1:]:
+        raise ValueError(
+            "wanted h (..., H), weight (V, H) and targets (...), "
+            f"got {tuple(h.shape)}, {tuple(weight.shape)} and {tuple(targets.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must be {tuple(weight.shape[:1])} for these weights, got {tuple(bias.shape)}")
+    device, factors = h.device.type, None
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) and h.dtype != torch.float64:
+        factors = torch.get_autocast_dtype(device)
+    if factors is None and h.dtype != weight.dtype:
+        raise ValueError(f"h and weight must have one dtype outside autocast, got {h.dtype} and {weight.dtype}")
+    save = needs_grad(h, weight, bias)
+    plain = not save and type(h) is Tensor and not is_watched()  # torch's way to an op costs as much as a small call
+    run = _run if plain else torch.ops.rnnlab.linear_cross_entropy
+    return run(h.flatten(0, -2), weight, bias, targets.flatten(), ignore_index, factors, save)[0]
+
+
+def _run(
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    ignore_index: int,
+    factors: torch.dtype | None,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return nats and, if `save`, its gradients of h, weight and bias (else, and of no bias, empty)."""
+    if h.device.type == "cpu":
+        _check_targets(targets, weight.shape[0], ignore_index)
+    run = cpu.run if engine.runs(h) else chunks.run
+    with torch.autocast(h.device.type, enabled=False):
+        return run(h, weight, bias, targets, ignore_index, factors, save)
+
+
+def _check_targets(targets: Tensor, vocab_size: int, ignore_index: int) -> None:
+    """Look at every target: from here on there are only addresses.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    counted = targets[targets != ignore_index]
+    if counted.numel() > 0:
+        low, high = (int(value) for value in torch.aminmax(counted))
+        if low < 0 or high >= vocab_size:
+            got = low if low < 0 else high
+            raise ValueError(f"targets must be from 0 to {vocab_size - 1}, or ignore_index={ignore_index}, got {got}")
+
+
+_op = torch.library.custom_op(
+    "rnnlab::linear_cross_entropy",
+    _run,
+    mutates_args=(),
+    schema="(Tensor h, Tensor weight, Tensor? bias, Tensor targets, int ignore_index, ScalarType? factors, bool save)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+)
+
+
+@_op.register_fake
+def _(h: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    like = (h, weight, bias) if rest[-1] else (None, None, None)
+    grads = (h.new_empty(0) if tensor is None else tensor.new_empty(tensor.shape) for tensor in like)
+    return h.new_empty((), dtype=compute_dtype(h)), *grads  # pyright: ignore[reportReturnType]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.has_bias, ctx.saved = inputs[2] is not None, inputs[-1]
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*output[1:])
+
+
+def _gradients(ctx: Any, grad_nats: Tensor | None, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+    if any(grad is not None for grad in others) or torch.is_grad_enabled():
+        raise RuntimeError("linear_cross_entropy has no second derivatives (create_graph=True); use torch's own loss")
+    wanted = [*ctx.needs_input_grad[:2], ctx.has_bias and ctx.needs_input_grad[2]]
+    if grad_nats is None or not any(wanted):
+        return (None,) * 7
+    if not ctx.saved:
+        raise RuntimeError("rnnlab::linear_cross_entropy was called with save=False; gradients need save=True")
+    scale = _scale_in_place if _is_last_use() else torch.mul
+    saved = ctx.saved_tensors
+    grads = [scale(grad, grad_nats) if want else None for grad, want in zip(saved, wanted, strict=True)]
+    return *grads, None, None, None, None
+
+
+def _scale_in_place(grad: Tensor, scale: Tensor) -> Tensor:
+    # Out of autograd's sight: the tensor is an output of the op, which nobody else holds.
+    return grad.detach().mul_(scale)
+
+
+def _is_last_use() -> bool:
+    """Return whether what the graph holds may be changed: it is freed after this backward pass, and nothing traces.
+
+    A second gradient of the weight's size would cost as much memory again, and the time to fill it.
+    """
+    if torch.compiler.is_compiling() or is_watched():
+        return False
+    keeps = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return keeps is not None and not keeps()
+
+
+torch.library.register_autograd("rnnlab::linear_cross_entropy", _gradients, setup_context=_setup)
