@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.cells import GRU, LSTM, RNN, Extras, lstm_step, rnn_step
+from rnnlab.cells import GRU, LSTM, RNN, Extras, dropout, lstm_step, rnn_step
 from rnnlab.cells.extras import Norm, clip_gradient
 from rnnlab.cells.reference import Weights, run_direction
 
@@ -124,7 +124,7 @@ def test_weight_drop_is_the_same_layer_with_zeroed_and_scaled_recurrent_weights(
     with torch.no_grad():
         for name in filter(lambda name: name.startswith("weight_hh"), names):
             weight = getattr(dropped, name)
-            weight.copy_(torch.nn.functional.dropout(weight, 0.5))
+            weight.copy_(dropout(weight, 0.5))
     torch.testing.assert_close(found[0], dropped(x)[0], **CLOSE)
     for name, gradient in zip(names, found[-len(names) :], strict=True):
         if name.startswith("weight_hh"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from rnnlab.cells import GRU, LSTM, RNN
+from rnnlab.cells import GRU, LSTM, RNN, dropout
 
 PAIRS = {"RNN": (RNN, nn.RNN), "LSTM": (LSTM, nn.LSTM), "GRU": (GRU, nn.GRU)}
 WORKING = ["reference", "cpu", "torch", "auto"]
@@ -240,14 +240,16 @@ def test_state_dict_moves_both_ways(cell: str) -> None:
 @every_cell
 def test_dropout_acts_between_layers_while_training_only(cell: str, backend: str) -> None:
     ours, theirs = PAIRS[cell]
-    layer, wanted = ours(3, 4, 2, dropout=0.5, backend=backend), theirs(3, 4, 2, dropout=0.5)
-    wanted.load_state_dict(layer.state_dict())
+    layer, first, second = ours(3, 4, 2, dropout=0.5, backend=backend), theirs(3, 4), theirs(4, 4)
+    for number, one in enumerate((first, second)):
+        names = {name: name.replace("l0", f"l{number}") for name in one.state_dict()}
+        one.load_state_dict({name: layer.state_dict()[names[name]] for name in names})
     x = torch.randn(5, 2, 3)
     torch.manual_seed(1)
     y, _ = layer(x)
     torch.manual_seed(1)
-    torch.testing.assert_close(y, wanted(x)[0])  # the same draws as torch.nn
-    torch.testing.assert_close(layer.eval()(x)[0], wanted.eval()(x)[0])
+    torch.testing.assert_close(y, second(dropout(first(x)[0], 0.5))[0])
+    torch.testing.assert_close(layer.eval()(x)[0], second(first(x)[0])[0])
     assert not torch.equal(layer(x)[0], y)
 
 

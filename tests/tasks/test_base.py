@@ -105,7 +105,7 @@ def test_evaluation_leaves_model_and_generators_as_they_were(tasks, name, traini
 def test_an_evaluation_that_fails_gives_the_model_back_in_its_mode(tasks, name, monkeypatch):
     task = tasks.read(name)
     model = tasks.model(task).train()
-    monkeypatch.setattr(task, "nats", lambda outputs, window: 1 / 0)
+    monkeypatch.setattr(task, "nats", lambda model, outputs, window: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scored(task, model)
     assert model.training
@@ -115,7 +115,7 @@ def test_evaluation_keeps_no_graph(tasks, name):
     task = tasks.read(name)
     seen = []
     nats = task.nats
-    task.nats = lambda outputs, window: seen.append(outputs.requires_grad) or nats(outputs, window)
+    task.nats = lambda model, outputs, window: seen.append(outputs.requires_grad) or nats(model, outputs, window)
     scored(task, tasks.model(task))
     assert seen
     assert not any(seen)
@@ -125,7 +125,7 @@ def test_autocast_is_used_for_every_window(tasks, name):
     task = tasks.read(name)
     dtypes = []
     nats = task.nats
-    task.nats = lambda outputs, window: dtypes.append(outputs.dtype) or nats(outputs, window)
+    task.nats = lambda model, outputs, window: dtypes.append(outputs.dtype) or nats(model, outputs, window)
     exact = scored(task, tasks.model(task), batch_size=3, autocast=nullcontext()).results()["loss"]
     rounded = scored(task, tasks.model(task), batch_size=3, autocast=torch.autocast("cpu", torch.bfloat16))
     assert set(dtypes[: len(dtypes) // 2]) == {torch.float32}

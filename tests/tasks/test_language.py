@@ -3,6 +3,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
 
 from rnnlab.config import Backend, Nonlinearity
 from rnnlab.data.windows import Window
@@ -29,18 +31,42 @@ def test_nats_are_summed_over_valid_targets_alone(task):
     window = window_of([[1, 2], [3, 0], [4, 0]], [3, 1])
     shares = logits.log_softmax(-1)
     expected = -(shares[0, 0, 1] + shares[1, 0, 3] + shares[2, 0, 4] + shares[0, 1, 2])
-    torch.testing.assert_close(task.nats(logits, window), expected)
+    torch.testing.assert_close(task.nats(nn.Identity(), logits, window), expected)
     assert window.num_targets == 4
 
 
 def test_nats_count_every_target_when_no_row_is_short(task):
     window = window_of([[1, 2], [3, 0]])
-    assert float(task.nats(torch.zeros(2, 2, 8), window)) == pytest.approx(4 * math.log(8), rel=1e-6)
+    assert float(task.nats(nn.Identity(), torch.zeros(2, 2, 8), window)) == pytest.approx(4 * math.log(8), rel=1e-6)
+
+
+def test_a_language_model_is_judged_without_its_logits_and_like_by_them(task, tasks):
+    model = tasks.model(task)
+    window = task.train_windows(0)[0]
+    shapes = []
+    model.decode = lambda h: shapes.append(h.shape)
+    outputs, _ = task.forward(model, window, None)
+    assert outputs.shape == (*window.inputs.shape, 6)
+    nats = task.nats(model, outputs, window)
+    assert not shapes
+    gradients = torch.autograd.grad(nats, [*model.parameters()])
+    del model.decode
+    logits, _ = model(window.inputs, None, window.lengths)
+    valid = torch.arange(len(logits))[:, None] < (len(logits) if window.lengths is None else window.lengths)
+    exact = cross_entropy(
+        logits[valid.expand(window.targets.shape)].double(),
+        window.targets[valid.expand(window.targets.shape)],
+        reduction="sum",
+    )
+    # Float32's roundings, 6e-8 each, of sums over some hundred targets.
+    torch.testing.assert_close(nats.double(), exact, rtol=1e-6, atol=0.0)
+    for got, wanted in zip(gradients, torch.autograd.grad(exact, [*model.parameters()]), strict=True):
+        assert float((got - wanted).norm()) <= 2e-6 * float(wanted.norm())
 
 
 def test_padding_has_no_gradient_and_may_hold_any_id(task):
     logits = torch.zeros(2, 2, 5, requires_grad=True)
-    task.nats(logits, window_of([[1, 2], [3, 4]], [2, 1])).backward()
+    task.nats(nn.Identity(), logits, window_of([[1, 2], [3, 4]], [2, 1])).backward()
     assert logits.grad[1, 1].tolist() == [0] * 5
     assert logits.grad[1, 0].abs().sum() > 0
 
@@ -60,7 +86,7 @@ def test_a_relu_that_overflows_in_the_padding_leaves_losses_and_gradients_as_the
         inputs[:10] = 1
         window = replace(window_of(inputs.tolist(), [10, 7]), inputs=inputs)
         outputs, _ = task.forward(model, window, None)
-        task.nats(outputs, window).backward()
+        task.nats(model, outputs, window).backward()
         gradients.append([p.grad for p in model.parameters()])
     assert not model.recurrent(torch.full((100, 1, 5), 1e12))[0].isfinite().all(), "the padding is meant to overflow"
     assert all(gradient.isfinite().all() for gradient in gradients[0])
@@ -69,7 +95,7 @@ def test_a_relu_that_overflows_in_the_padding_leaves_losses_and_gradients_as_the
 
 
 def test_nats_are_computed_in_float32_whatever_the_logits_are(task):
-    assert task.nats(torch.zeros(1, 1, 5, dtype=torch.bfloat16), window_of([[1]])).dtype == torch.float32
+    assert task.nats(nn.Identity(), torch.zeros(1, 1, 5, dtype=torch.bfloat16), window_of([[1]])).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("measure", "value"), [("perplexity", 8.0), ("bits_per_char", 3.0)])

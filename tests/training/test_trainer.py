@@ -151,7 +151,7 @@ def gradient_by_hand(model, task, windows):
     model = copy.deepcopy(model).double()
     state, nats = None, 0.0
     for window in windows:
-        outputs, state = task.forward(model, window, detach(reset(state, window.starts)))
+        outputs, state = model(window.inputs, detach(reset(state, window.starts)), window.lengths)
         nats = nats + torch.nn.functional.cross_entropy(*masked(outputs, window), ignore_index=-100, reduction="sum")
     (nats / sum(window.num_targets for window in windows)).backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -197,7 +197,8 @@ def test_no_gradient_crosses_a_windows_edge_and_the_state_does(lab, tmp_path):
     trainer._step([windows[1]])
     model = copy.deepcopy(trainer.model)
     model.zero_grad()
-    loss = trainer.task.nats(model(windows[1].inputs, state)[0], windows[1]) / windows[1].num_targets
+    outputs, _ = trainer.task.forward(model, windows[1], state)
+    loss = trainer.task.nats(model, outputs, windows[1]) / windows[1].num_targets
     loss.backward()
     for one, other in zip(trainer.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-7)  # after a step of 1e-9
@@ -279,13 +280,13 @@ def test_what_is_not_finite_stops_the_run_before_a_weight_changes(lab, tmp_path,
     trainer = lab.trainer(tmp_path, lab.config(eval_every_steps=2, averaging=Averaging.ema))
     nats, kept = trainer.task.nats, []
 
-    def spoiled(outputs, window):
+    def spoiled(model, outputs, window):
         if trainer.counters.step == 3 and trainer.model.training:
             kept.append(
                 (weights_of(trainer.model), weights_of(trainer.averaged), copy.deepcopy(trainer.optimizer.state))
             )
-            return spoil(nats(outputs, window))
-        return nats(outputs, window)
+            return spoil(nats(model, outputs, window))
+        return nats(model, outputs, window)
 
     monkeypatch.setattr(trainer.task, "nats", spoiled)
     message = (

@@ -3,6 +3,7 @@
 from rnnlab.cells.auto import BackendChoice
 from rnnlab.cells.backends import BACKENDS, BackendStatus, backend_report
 from rnnlab.cells.cpu.kept import KeptWeights
+from rnnlab.cells.dropout import Dropout, dropout
 from rnnlab.cells.extras import ExtraArguments, Extras
 from rnnlab.cells.initialisation import INITIALISATIONS
 from rnnlab.cells.layers import GRU, LSTM, RNN
@@ -16,12 +17,14 @@ __all__ = [
     "RNN",
     "BackendChoice",
     "BackendStatus",
+    "Dropout",
     "ExtraArguments",
     "Extras",
     "KeptWeights",
     "LSTMState",
     "Weights",
     "backend_report",
+    "dropout",
     "gru_step",
     "lstm_step",
     "rnn_step",

@@ -184,7 +184,7 @@ def _dry_run(task: Task, model: nn.Module, precision: Precision, device: torch.d
     began = time.perf_counter()
     with autocast(precision, device):
         outputs, _ = task.forward(model, window, None)
-    loss = task.nats(outputs, window) / count
+        loss = task.nats(model, outputs, window) / count
     loss.backward()
     milliseconds = 1e3 * (time.perf_counter() - began)
     shape = tuple(window.inputs.shape)

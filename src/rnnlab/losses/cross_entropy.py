@@ -145,7 +145,9 @@ def _is_last_use() -> bool:
     """
     if torch.compiler.is_compiling() or is_watched():
         return False
-    keeps = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    # What torch.compile asks, too, before it reuses saved memory; a torch without it pays for the copy.
+    autograd = getattr(torch._C, "_autograd", None)
+    keeps = getattr(autograd, "_get_current_graph_task_keep_graph", None)
     return keeps is not None and not keeps()
 
 

@@ -10,7 +10,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells import ExtraArguments
+from rnnlab.cells import Dropout, ExtraArguments
 from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
 from rnnlab.models.state import State
 
@@ -92,7 +92,7 @@ class Classifier(nn.Module):
             **extras,
         )
         features = hidden_size * (2 if bidirectional else 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         if pooling == "attention":
             self.attention = nn.Sequential(nn.Linear(features, features), nn.Tanh(), nn.Linear(features, 1, bias=False))
         self.head = nn.Linear(features, num_classes)

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rnnlab.cells import ExtraArguments
+from rnnlab.cells import Dropout, ExtraArguments
+from rnnlab.losses import linear_cross_entropy
 from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
 from rnnlab.models.state import State
 
 
 class LanguageModel(nn.Module):
     """Next-token scores for every step, with the state carried by the caller.
+
+    Training and scoring take `hidden` and then `nats`, which never hold the (T, B, V) logits that `forward` gives.
 
         x_t      = dropout(embedding(token_t))
         h_t, s_t = recurrent(x_t, s_{t-1})
@@ -87,7 +90,7 @@ class LanguageModel(nn.Module):
             backend=backend,
             **extras,
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         # A tied decoder has no matrix of its own, so that a saved model holds each number once.
         self.decoder_weight = None if tie_weights else nn.Parameter(torch.empty(vocab_size, hidden_size))
         self.decoder_bias = nn.Parameter(torch.zeros(vocab_size))
@@ -107,13 +110,29 @@ class LanguageModel(nn.Module):
         Returns:
             logits (T, B, V), and the state after each row's last valid step.
         """
+        h, state = self.hidden(inputs, state, lengths)
+        return self.decode(h), state
+
+    def hidden(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """Return what the decoder sees, (T, B, H) after dropout, and the state; arguments as `forward`."""
         x = self.embedding(inputs)
         if isinstance(self.embedding, nn.Embedding):  # a one-hot vector without its 1 is no token at all
             x = self.dropout(x)
         h, state = self.recurrent(x, state, lengths=lengths)
-        return self.decode(self.dropout(h)), state
+        return self.dropout(h), state
+
+    def nats(self, h: Tensor, targets: Tensor, ignore_index: int = -100) -> Tensor:
+        """Sum the cross-entropy of targets <int64>(...) under the scores of hidden states (..., H), a scalar.
+
+        Rows whose target is `ignore_index` do not count.
+        """
+        return linear_cross_entropy(h, self._weight, self.decoder_bias, targets, ignore_index=ignore_index)
 
     def decode(self, h: Tensor) -> Tensor:
         """Turn hidden states (..., H) into logits (..., V)."""
-        weight = self.embedding.weight if self.decoder_weight is None else self.decoder_weight
-        return functional.linear(h, weight, self.decoder_bias)  # pyright: ignore[reportArgumentType]
+        return functional.linear(h, self._weight, self.decoder_bias)
+
+    @property
+    def _weight(self) -> Tensor:
+        """The decoder's matrix, (V, H)."""
+        return self.embedding.weight if self.decoder_weight is None else self.decoder_weight  # pyright: ignore

@@ -33,7 +33,7 @@ class Scores(Protocol):
     """Sums over a count, filled window by window."""
 
     def add(self, outputs: Tensor, window: Window, nats: Tensor) -> None:
-        """Count one window: the model's outputs, and the summed loss that `Task.nats` gave for them."""
+        """Count one window: what `Task.forward` gave, and the summed loss that `Task.nats` gave for it."""
         ...
 
     def results(self) -> dict[str, float]:
@@ -99,8 +99,8 @@ class Task(ABC):
         """The windows of a split in a fixed order; every target stands in exactly one."""
 
     @abstractmethod
-    def nats(self, outputs: Tensor, window: Window) -> Tensor:
-        """Summed cross-entropy of a window's targets, a scalar."""
+    def nats(self, model: nn.Module, outputs: Tensor, window: Window) -> Tensor:
+        """Summed cross-entropy of a window's targets, a scalar; `outputs` is what `forward` gave for this model."""
 
     @abstractmethod
     def new_scores(self) -> Scores:
@@ -119,7 +119,7 @@ class Task(ABC):
         """Texts that show what the model does; uses no global RNG."""
 
     def forward(self, model: nn.Module, window: Window, state: State) -> tuple[Tensor, State]:
-        """Run a model over a window; returns its outputs and the state to carry on."""
+        """Run a model over a window; returns what `nats`, `hits` and the scores need of it, and the state."""
         return model(window.inputs, state, window.lengths)
 
     def dump(self) -> dict[str, Any]:
@@ -177,7 +177,8 @@ def score(
             window = window.to(device)
             with autocast or nullcontext():
                 outputs, state = task.forward(model, window, state)
-            scores.add(outputs, window, task.nats(outputs, window))
+                nats = task.nats(model, outputs, window)
+            scores.add(outputs, window, nats)
     finally:
         model.train(was_training)
     return scores

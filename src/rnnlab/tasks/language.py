@@ -12,7 +12,7 @@ from rnnlab.config import ModelConfig
 from rnnlab.data.windows import Window
 from rnnlab.evaluation.scores import CrossEntropy
 from rnnlab.generation.sampling import sample
-from rnnlab.models import LanguageModel
+from rnnlab.models import LanguageModel, State
 from rnnlab.tasks.base import Task, cell_extras
 
 NO_TARGET = -100
@@ -64,12 +64,20 @@ class LanguageTask(Task):
             **cell_extras(config),
         )
 
-    def nats(self, outputs: Tensor, window: Window) -> Tensor:
-        """Summed cross-entropy of the valid targets; logits (T, B, V)."""
+    def forward(self, model: nn.Module, window: Window, state: State) -> tuple[Tensor, State]:
+        """Run a model over a window: hidden states (T, B, H) of a LanguageModel, logits (T, B, V) of any other."""
+        if isinstance(model, LanguageModel):
+            return model.hidden(window.inputs, state, window.lengths)
+        return super().forward(model, window, state)
+
+    def nats(self, model: nn.Module, outputs: Tensor, window: Window) -> Tensor:
+        """Summed cross-entropy of the valid targets; `outputs` as `forward` gives them."""
         targets = window.targets
         if window.lengths is not None:
             steps = torch.arange(targets.shape[0], device=targets.device)
             targets = targets.masked_fill(steps[:, None] >= window.lengths, NO_TARGET)
+        if isinstance(model, LanguageModel):
+            return model.nats(outputs, targets, NO_TARGET)
         return functional.cross_entropy(
             outputs.flatten(0, 1).float(), targets.flatten(), ignore_index=NO_TARGET, reduction="sum"
         )

@@ -154,7 +154,7 @@ class Sentiment(Task):
         """Texts in order of length."""
         return SequenceBatches(self._ids[split], self._classes[split], batch_size)
 
-    def nats(self, outputs: Tensor, window: Window) -> Tensor:
+    def nats(self, model: nn.Module, outputs: Tensor, window: Window) -> Tensor:
         """Summed cross-entropy of the classes; logits (B, C)."""
         return functional.cross_entropy(outputs.float(), window.targets, reduction="sum")
 

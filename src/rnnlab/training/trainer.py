@@ -193,7 +193,7 @@ class Trainer:
             window = window.to(self.device)
             with autocast(config.precision, self.device):
                 outputs, self._state = self.task.forward(self.model, window, state)
-            window_nats = self.task.nats(outputs, window)
+                window_nats = self.task.nats(self.model, outputs, window)
             (window_nats / num_targets).backward()
             nats += float(window_nats.detach())
             counters.sum_hits += self.task.hits(outputs.detach(), window)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.cpu.kept import kept_weights
-from rnnlab.cells.cpu.library import Product, Window, address, call, library
+from rnnlab.cells.cpu.library import Dropout, Product, Window, address, call, library
 
 _CELLS = {"rnn_tanh": (0, 1), "rnn_relu": (1, 1), "lstm": (2, 4), "gru": (3, 3)}
 _FLOAT32, _FLOAT64, _BFLOAT16 = range(3)
@@ -130,6 +130,15 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     )  # fmt: skip
     call("rnnlab_multiply", product)
     return c
+
+
+def drop(x: Tensor, seed: int, p: float) -> Tensor:
+    """Return x with entries zeroed with probability p, below 1, and the others divided by 1 - p."""
+    wide = x.to(_wide_dtype(x)).contiguous()
+    y = torch.empty_like(wide)
+    arithmetic = _FLOAT64 if wide.dtype == torch.float64 else _FLOAT32
+    call("rnnlab_drop", Dropout(arithmetic, torch.get_num_threads(), x.numel(), seed, p, address(wide), address(y)))
+    return y.to(x.dtype)
 
 
 def _laid_out(matrix: Tensor) -> tuple[Tensor, bool]:

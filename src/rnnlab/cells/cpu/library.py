@@ -63,6 +63,16 @@ class CrossEntropy(ctypes.Structure):
     )
 
 
+class Dropout(ctypes.Structure):
+    """`struct rnnlab_dropout` of src/engine.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("arithmetic", "threads")),
+        *(("count", ctypes.c_int64), ("seed", ctypes.c_uint64), ("p", ctypes.c_double)),
+        *((name, ctypes.c_void_p) for name in ("x", "y")),
+    )
+
+
 class Library(NamedTuple):
     """The loaded engine, or why there is none.
 

@@ -13,6 +13,7 @@ struct InstructionSet {
     void (*backward)(const rnnlab_window &);
     void (*multiply)(const rnnlab_product &);
     void (*judge)(const rnnlab_cross_entropy &);
+    void (*drop)(const rnnlab_dropout &);
 };
 
 const InstructionSet sets[] = {
@@ -22,7 +23,8 @@ const InstructionSet sets[] = {
      rnnlab::name::forward,                                                                                            \
      rnnlab::name::backward,                                                                                           \
      rnnlab::name::multiply,                                                                                           \
-     rnnlab::name::judge},
+     rnnlab::name::judge,                                                                                              \
+     rnnlab::name::drop},
     RNNLAB_SETS
 #undef X
 };
@@ -125,6 +127,9 @@ int rnnlab_multiply(const rnnlab_product *call) {
 }
 int rnnlab_judge(const rnnlab_cross_entropy *call) {
     return guarded([&] { set_for(call->arithmetic)->judge(*call); });
+}
+int rnnlab_drop(const rnnlab_dropout *call) {
+    return guarded([&] { chosen()->drop(*call); });
 }
 
 }  // extern "C"

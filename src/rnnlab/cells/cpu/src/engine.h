@@ -69,6 +69,16 @@ struct rnnlab_cross_entropy {
     void *grad_h, *grad_weight, *grad_bias;  // its gradients, (N, H), (V, H), (V,) or null; or all null
 };
 
+// y = x, each entry zeroed with probability p and else divided by 1 - p; which ones is a function of the seed.
+struct rnnlab_dropout {
+    int32_t arithmetic, threads;
+    int64_t count;
+    uint64_t seed;
+    double p;  // below 1
+    const void *x;
+    void *y;  // may be x
+};
+
 // The instruction set that calls use: "avx512", "avx2" or "portable".
 RNNLAB_EXPORT const char *rnnlab_instruction_set(void);
 // Use another set, for tests; 0, or 1 if this processor or build lacks it. Null: the best.
@@ -85,6 +95,7 @@ RNNLAB_EXPORT int rnnlab_forward(const struct rnnlab_window *);
 RNNLAB_EXPORT int rnnlab_backward(const struct rnnlab_window *);
 RNNLAB_EXPORT int rnnlab_multiply(const struct rnnlab_product *);
 RNNLAB_EXPORT int rnnlab_judge(const struct rnnlab_cross_entropy *);
+RNNLAB_EXPORT int rnnlab_drop(const struct rnnlab_dropout *);
 
 #ifdef __cplusplus
 }

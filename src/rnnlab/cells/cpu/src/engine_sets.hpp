@@ -24,6 +24,7 @@ struct rnnlab_packed {
     void backward(const rnnlab_window &window);                                                                        \
     void multiply(const rnnlab_product &call);                                                                         \
     void judge(const rnnlab_cross_entropy &call);                                                                      \
+    void drop(const rnnlab_dropout &call);                                                                             \
     }
 RNNLAB_SETS
 #undef X

@@ -1,6 +1,7 @@
 // Everything that depends on the instruction set, compiled once for each; engine.cpp chooses at run time.
 #include "backward.hpp"
 #include "cross_entropy.hpp"
+#include "dropout.hpp"
 #include "engine_sets.hpp"
 #include "forward.hpp"
 #include "token.hpp"
@@ -84,6 +85,12 @@ void backward(const rnnlab_window &window) {
 }
 void multiply(const rnnlab_product &call) {
     choose_arithmetic(call.arithmetic, [&](auto arithmetic) { product<decltype(arithmetic)>(call); });
+}
+void drop(const rnnlab_dropout &call) {
+    if (call.arithmetic == RNNLAB_FLOAT64)
+        drop<double>(call);
+    else
+        drop<float>(call);
 }
 void judge(const rnnlab_cross_entropy &call) {
     choose_arithmetic(call.arithmetic, [&](auto arithmetic) { CrossEntropy<decltype(arithmetic)>(call).run(); });
