@@ -32,6 +32,8 @@ CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "model.embedding": ("music", "one_hot", ()),
     "model.embedding_size": ("music", "7", ()),
     "model.tie_weights": ("music", "true", ("model.embedding_size=6",)),
+    "model.decoder": ("music", "adaptive", ("model.hidden_size=16",)),
+    "model.cutoffs": ("music", "[5]", ("model.decoder=adaptive", "model.hidden_size=16")),
     "model.dropout": ("music", "0.5", ()),
     "model.recurrent_dropout": ("music", "0.5", ()),
     "model.weight_drop": ("music", "0.5", ()),

@@ -39,6 +39,11 @@ class Embedding(Enum):
     one_hot = "one_hot"
 
 
+class Decoder(Enum):
+    full = "full"
+    adaptive = "adaptive"
+
+
 class Pooling(Enum):
     last = "last"
     mean = "mean"
@@ -147,6 +152,12 @@ class ModelConfig:
     tie_weights: Annotated[
         bool, doc("decoder shares the embedding matrix (language models; needs embedding_size=hidden_size)")
     ] = False
+    decoder: Annotated[
+        Decoder, doc("language models: a full softmax, or adaptive: cheaper and coarser for rare tokens")
+    ] = Decoder.full
+    cutoffs: Annotated[
+        list[int] | None, doc("with decoder=adaptive: first id of each cluster of rarer tokens; null: V/15 and V/5")
+    ] = None
     dropout: Annotated[Share, doc("share of features zeroed: embeddings, between layers, before the head")] = 0.0
     recurrent_dropout: Annotated[
         Share, doc("share of h zeroed in the recurrent product, one mask for the whole window (variational)")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from annotated_types import DocInfo, Ge, Gt, Le, Lt, MaxLen, MinLen
 
@@ -27,7 +27,7 @@ class Setting:
 
     Attributes:
         key: Dotted, as typed: `model.hidden_size`.
-        kind: int, float, bool, str, an Enum, or a dataclass for a section.
+        kind: int, float, bool, str, list (of whole numbers), an Enum, or a dataclass for a section.
         optional: Whether null is allowed.
         default: The schema's default; REQUIRED where there is none.
         doc: One line for the user; "" for what the choice of a group sets (`task.name`).
@@ -56,7 +56,7 @@ class Setting:
         """What a value must be, for messages: 'a whole number'."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list [1,2]"}
         return kinds.get(self.kind, "a section") + (" or null" if self.optional else "")
 
     @property
@@ -144,7 +144,7 @@ def _unwrap(hint: Any) -> tuple[type, bool, tuple[Any, ...]]:
         kept = next(argument for argument in arguments if argument is not NoneType)
         inner, _, more = _unwrap(kept)
         return inner, True, more
-    return hint, False, ()
+    return get_origin(hint) or hint, False, ()  # list[int] is a list
 
 
 def _broken(limit: Any, value: Any) -> str | None:

@@ -121,6 +121,8 @@ def present() -> dict[str, Setting]:
         ),
         ("model.hidden_size=1.5", "model.hidden_size must be a whole number, got 1.5"),
         ("trainer.max_steps=1e4", "trainer.max_steps must be a whole number or null, got 10000.0; write 10000"),
+        ("model.cutoffs=5", "model.cutoffs must be a list [1,2] or null, got 5"),
+        ("model.cutoffs=[5,x]", "model.cutoffs must be a list [1,2] or null, got [5, 'x']"),
         ("model.hidden_size='5'", "model.hidden_size must be a whole number, got '5'"),
         ("model.hidden_size=true", "model.hidden_size must be a whole number, got true"),
         ("model.hidden_size=null", "model.hidden_size must be a whole number, got null"),

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -211,3 +213,74 @@ def test_a_state_of_another_batch_size_is_refused_with_both_sizes():
 def test_a_length_beyond_the_window_is_refused():
     with pytest.raises(ValueError, match="lengths must be between 0 and the input's 3 steps, got 4"):
         build()(tokens(3, 2), None, torch.tensor([3, 4]))
+
+
+def test_nats_of_hidden_states_are_those_of_the_logits():
+    model, text, targets = build(dropout=0.5).train(), tokens(6, 3), tokens(6, 3, seed=1)
+    targets[2:, 1] = -100
+    torch.manual_seed(3)
+    h, state = model.hidden(text)
+    nats = model.nats(h, targets)
+    torch.manual_seed(3)
+    logits, end = model(text)
+    assert_states_close(state, end, rtol=0, atol=0)
+    exact = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+    torch.testing.assert_close(nats, exact, rtol=1e-13, atol=0.0)
+    parameters = [*model.parameters()]
+    for got, wanted in zip(*(torch.autograd.grad(loss, parameters) for loss in (nats, exact)), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("cutoffs", [None, [2], [1, 4]])
+def test_an_adaptive_decoder_gives_log_probabilities_and_their_loss(cutoffs):
+    model, text, targets = (
+        build(decoder="adaptive", hidden_size=16, cutoffs=cutoffs),
+        tokens(6, 3),
+        tokens(6, 3, seed=1),
+    )
+    targets[2:, 1] = -100
+    scores, _ = model(text)
+    assert scores.shape == (6, 3, VOCAB)
+    torch.testing.assert_close(scores.exp().sum(-1), torch.ones(6, 3, dtype=torch.float64), rtol=1e-13, atol=0.0)
+    h, _ = model.hidden(text)
+    nats = model.nats(h, targets)
+    counted = targets != -100
+    picked = scores[counted].gather(-1, targets[counted][:, None])
+    torch.testing.assert_close(nats, -picked.sum(), rtol=1e-13, atol=0.0)
+    assert float(model.nats(h, torch.full_like(targets, -100)).detach()) == 0
+    assert model.decoder_weight is None
+    assert sum(p.numel() for p in model.adaptive.parameters()) < VOCAB * 16 + 16 * 16
+
+
+def test_an_adaptive_decoder_keeps_float32_under_autocast():
+    model, text = build(decoder="adaptive", hidden_size=16).float(), tokens(6, 3)
+    exact = model(text)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        scores, _ = model(text)
+        h, _ = model.hidden(text)
+        nats = model.nats(h, text)
+    assert scores.dtype == nats.dtype == torch.float32
+    # Hidden states are rounded at 2^-9 on their way; the decoder adds nothing to that.
+    torch.testing.assert_close(scores, exact, rtol=0.0, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"decoder": "half"}, "decoder must be full or adaptive, got 'half'"),
+        ({"decoder": "adaptive", "tie_weights": True, "embedding_size": 5}, "tie_weights needs decoder 'full'"),
+        ({"cutoffs": [2]}, "cutoffs are of decoder 'adaptive', got [2] for 'full'"),
+        (
+            {"decoder": "adaptive", "cutoffs": [7]},
+            "cutoffs must rise from at least 1 to below the 7 token ids, got [7]",
+        ),
+        ({"decoder": "adaptive", "cutoffs": [3, 2]}, "below the 7 token ids, got [3, 2]"),
+        (
+            {"decoder": "adaptive", "cutoffs": [2, 4]},
+            "a decoder with 2 cutoffs needs hidden_size of at least 16, got 5; give fewer cutoffs",
+        ),
+    ],
+)
+def test_decoders_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build(**arguments)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from rnnlab.config import Backend, Nonlinearity
+from rnnlab.config import Backend, Decoder, Nonlinearity
 from rnnlab.data.windows import Window
 from rnnlab.tasks.language import LanguageScores
 
@@ -171,3 +171,31 @@ def test_prediction_is_what_the_model_says_after_the_prompt(task, tasks):
 
 def test_hits_are_not_counted(task):
     assert task.hits(torch.zeros(1, 1, 5), window_of([[0]])) == 0
+
+
+def test_ids_are_ordered_by_frequency_after_the_specials_as_an_adaptive_decoder_wants(task):
+    windows = task.train_windows(0)
+    counts = torch.zeros(len(task.vocabulary), dtype=torch.int64)
+    for index in range(len(windows)):
+        window = windows[index]
+        valid = torch.arange(len(window.inputs))[:, None] < (
+            len(window.inputs) if window.lengths is None else window.lengths
+        )
+        counts += window.targets[valid.expand_as(window.targets)].bincount(minlength=len(counts))
+    # Windows leave a target or two out, so that neighbours of almost equal counts may stand the other way.
+    assert (counts[2:].diff() <= 2).all()
+    assert counts[2] > counts[-1] + 10
+
+
+def test_an_adaptive_decoder_generates_and_predicts(task, tasks):
+    model = tasks.model(task, decoder=Decoder.adaptive, cutoffs=[5])
+    assert generate_with(task, model) == generate_with(task, model)
+    likely = task.predict_next(model, "", top=10**6)["next"]
+    # A softmax of float32's log-probabilities.
+    assert sum(entry["probability"] for entry in likely) == pytest.approx(1, abs=1e-6)
+    outputs, _ = task.forward(model, task.train_windows(0)[0], None)
+    assert outputs.shape[-1] == 6
+
+
+def generate_with(task, model):
+    return task.generate(model, "", count=2, length=30, temperature=1.0, top_k=None, top_p=None, seed=5)

@@ -12,6 +12,7 @@ from rnnlab.config import (
     Averaging,
     Cell,
     CosineConfig,
+    Decoder,
     Embedding,
     Initialisation,
     ModelConfig,
@@ -107,12 +108,31 @@ def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) 
         elif model.embedding_size != model.hidden_size:
             sizes = f"got {model.embedding_size} and {model.hidden_size}"
             yield f"model.tie_weights=true needs model.embedding_size equal to model.hidden_size, {sizes}"
+    yield from _decoder_contradictions(model, task)
     if classifier and trainer.bptt_len is not None:
         yield f"trainer.bptt_len={trainer.bptt_len} cannot go with task=sentiment: each text is read whole; set null"
     if task == "next_word" and trainer.bptt_len is None:
         yield "trainer.bptt_len must be given with task=next_word, got null: its text never ends; try 35"
     if trainer.random_bptt and task in ("music", "sentiment"):
         yield f"trainer.random_bptt=true is for task=next_word, got task={task}; set false"
+
+
+def _decoder_contradictions(model: ModelConfig, task: str) -> Iterator[str]:
+    """Yield what a decoder cannot use; how far cutoffs may go depends on the vocabulary."""
+    cutoffs = model.cutoffs
+    if model.decoder is Decoder.full:
+        if cutoffs is not None:
+            yield f"model.cutoffs is of model.decoder=adaptive, got model.decoder=full; leave it out, not {cutoffs}"
+        return
+    if task == "sentiment":
+        yield "model.decoder=adaptive is for language models, got task=sentiment; leave it out"
+    if model.tie_weights:
+        yield (
+            "model.tie_weights=true cannot go with model.decoder=adaptive, whose matrices are narrower than the "
+            "embedding's; set one of them back"
+        )
+    if cutoffs is not None and (not cutoffs or cutoffs != sorted(set(cutoffs)) or cutoffs[0] < 1):
+        yield f"model.cutoffs must be rising whole numbers from 1 on, got {cutoffs}; try [2000,10000]"
 
 
 def _trainer_contradictions(trainer: TrainerConfig) -> Iterator[str]:

@@ -133,6 +133,8 @@ def type_problem(setting: Setting, value: Any) -> str | None:
         return f"must be given, got {REQUIRED}"
     if value is None:
         return None if setting.optional else got
+    if setting.kind is list:
+        return None if isinstance(value, list) and all(type(entry) is int for entry in value) else got
     if isinstance(value, list | dict):
         return got
     if setting.choices:

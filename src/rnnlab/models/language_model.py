@@ -5,6 +5,7 @@ Shapes: T steps, B columns, E embedding_size, H hidden_size, V vocab_size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from rnnlab.cells import Dropout, ExtraArguments
 from rnnlab.losses import linear_cross_entropy
+from rnnlab.models.adaptive import AdaptiveDecoder
 from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
 from rnnlab.models.state import State
 
@@ -40,6 +42,8 @@ class LanguageModel(nn.Module):
         embedding: str = "learned",
         embedding_size: int = 200,
         tie_weights: bool = False,
+        decoder: str = "full",
+        cutoffs: Sequence[int] | None = None,
         dropout: float = 0.0,
         nonlinearity: str = "tanh",
         initialisation: str = "default",
@@ -58,6 +62,9 @@ class LanguageModel(nn.Module):
             embedding: "learned" or "one_hot".
             embedding_size: features of a learned token vector.
             tie_weights: the decoder shares the embedding matrix.
+            decoder: "full", or "adaptive": a softmax that spends less on rare tokens, see `AdaptiveDecoder`; token ids
+                must then be ordered by frequency.
+            cutoffs: of the adaptive decoder.
             dropout: share zeroed in embeddings, between layers and before the decoder.
             nonlinearity: "tanh" or "relu", of cell "rnn".
             initialisation: "default", "identity", "orthogonal" or "uniform" (then of every weight of the model).
@@ -68,7 +75,8 @@ class LanguageModel(nn.Module):
                 `rnnlab.cells.RNN`.
 
         Raises:
-            ValueError: tied weights with one-hot vectors or with embedding_size other than hidden_size.
+            ValueError: tied weights with one-hot vectors, with embedding_size other than hidden_size or with an
+                adaptive decoder; an unknown decoder, or cutoffs that do not fit it.
         """
         super().__init__()
         if tie_weights and (embedding == "one_hot" or embedding_size != hidden_size):
@@ -76,6 +84,14 @@ class LanguageModel(nn.Module):
                 "tie_weights needs a learned embedding with embedding_size equal to hidden_size, "
                 f"got embedding {embedding!r} of {embedding_size} and hidden_size {hidden_size}"
             )
+        if decoder not in ("full", "adaptive"):
+            raise ValueError(f"decoder must be full or adaptive, got {decoder!r}")
+        if tie_weights and decoder == "adaptive":
+            raise ValueError(
+                "tie_weights needs decoder 'full': an adaptive one has narrower matrices than the embedding"
+            )
+        if cutoffs is not None and decoder == "full":
+            raise ValueError(f"cutoffs are of decoder 'adaptive', got {list(cutoffs)} for 'full'")
         self.embedding = build_embedding(embedding, vocab_size, embedding_size)
         self.recurrent = build_recurrent(
             cell,
@@ -92,8 +108,11 @@ class LanguageModel(nn.Module):
         )
         self.dropout = Dropout(dropout)
         # A tied decoder has no matrix of its own, so that a saved model holds each number once.
-        self.decoder_weight = None if tie_weights else nn.Parameter(torch.empty(vocab_size, hidden_size))
-        self.decoder_bias = nn.Parameter(torch.zeros(vocab_size))
+        is_full = decoder == "full"
+        own = is_full and not tie_weights
+        self.adaptive = None if is_full else AdaptiveDecoder(hidden_size, vocab_size, cutoffs)
+        self.decoder_weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if own else None
+        self.decoder_bias = nn.Parameter(torch.zeros(vocab_size)) if is_full else None
         if self.decoder_weight is not None:
             nn.init.uniform_(self.decoder_weight, -0.1, 0.1)
         if initialisation == "uniform" and init_range is not None:
@@ -108,7 +127,7 @@ class LanguageModel(nn.Module):
             lengths: <int64>(B,) valid steps of each row; None is T for all.
 
         Returns:
-            logits (T, B, V), and the state after each row's last valid step.
+            logits (T, B, V), log-probabilities of an adaptive decoder, and the state after each row's last valid step.
         """
         h, state = self.hidden(inputs, state, lengths)
         return self.decode(h), state
@@ -126,10 +145,14 @@ class LanguageModel(nn.Module):
 
         Rows whose target is `ignore_index` do not count.
         """
+        if self.adaptive is not None:
+            return self.adaptive.nats(h, targets, ignore_index)
         return linear_cross_entropy(h, self._weight, self.decoder_bias, targets, ignore_index=ignore_index)
 
     def decode(self, h: Tensor) -> Tensor:
         """Turn hidden states (..., H) into logits (..., V)."""
+        if self.adaptive is not None:
+            return self.adaptive(h)
         return functional.linear(h, self._weight, self.decoder_bias)
 
     @property

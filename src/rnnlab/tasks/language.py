@@ -55,6 +55,8 @@ class LanguageTask(Task):
             embedding=config.embedding.value,
             embedding_size=config.embedding_size,
             tie_weights=config.tie_weights,
+            decoder=config.decoder.value,
+            cutoffs=config.cutoffs,
             dropout=config.dropout,
             nonlinearity=config.nonlinearity.value,
             initialisation=config.initialisation.value,

@@ -110,8 +110,8 @@ class EventLog:
         shown = {}
         for setting, value in walk(config):
             if setting.key not in NO_HYPERPARAMETERS and value is not None:
-                # A bool would be shown as 0.0000.
-                shown[setting.key] = str(value).lower() if isinstance(value, bool) else plain(value)
+                # A bool would be shown as 0.0000, a list not at all.
+                shown[setting.key] = str(value).lower() if isinstance(value, bool | list) else plain(value)
         for part in summary.hparams(shown, {metric: 0.0}):
             self._add(part, 0)
 
