@@ -129,3 +129,10 @@ def test_the_module_refuses_what_is_no_share_and_shows_p():
     module = Dropout(0.5).eval()
     x = torch.ones(3)
     assert module(x) is x
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, in its first jvp
+def test_forward_mode_keeps_its_tangents():
+    x = torch.randn(40, dtype=torch.float64)
+    y, tangent = torch.func.jvp(lambda x: dropout(x, 0.5), (x,), (x,))
+    assert torch.equal(y, tangent)

@@ -150,6 +150,13 @@ def test_a_second_derivative_is_refused() -> None:
         torch.autograd.grad(linear_cross_entropy(*leaves, targets), leaves, create_graph=True)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, in its first jvp
+def test_forward_mode_is_refused_and_not_forgotten() -> None:
+    (h, weight, _), targets = make(4, 3, 5)
+    with pytest.raises(NotImplementedError, match="no forward-mode differentiation"):
+        torch.func.jvp(lambda x: linear_cross_entropy(x, weight.detach(), None, targets), (h.detach(),), (h.detach(),))
+
+
 def test_autocast_rounds_the_factors_and_nothing_else() -> None:
     (h, weight, bias), targets = make(60, 40, 90, torch.float32)
     h = (h * 0.2).detach().requires_grad_()

@@ -440,6 +440,8 @@ def unlike_the_defaults(schema, **given):
                 values[setting.key] = next(member for member in setting.kind if member is not default)
             case _ if setting.kind is str:
                 values[setting.key] = 'data/a b\'s "text", 50% {x}: [1] é.txt'
+            case _ if setting.kind is list:
+                values[setting.key] = [3, 70]
             case default if setting.optional and default is not None:
                 values[setting.key] = None
             case default:

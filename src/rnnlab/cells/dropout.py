@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rnnlab.cells.cpu import engine
-from rnnlab.cells.ops import is_watched
+from rnnlab.cells.ops import have_tangents, is_watched
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
@@ -36,7 +36,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """
     if not training or p == 0:
         return x
-    is_plain = type(x) in (Tensor, nn.Parameter) and not is_watched()
+    is_plain = type(x) in (Tensor, nn.Parameter) and not (is_watched() or have_tangents(x))
     if not is_plain or p >= 1 or not engine.runs(x) or x.dtype == torch.float16:
         return functional.dropout(x, p, True)
     seed = torch.empty((), dtype=torch.int64).random_()

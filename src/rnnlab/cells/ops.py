@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from rnnlab.cells import bptt
 from rnnlab.cells.bptt.common import compute_dtype
@@ -57,6 +58,13 @@ def run_direction(
 def needs_grad(*tensors: Tensor | None) -> bool:
     """Return whether a backward pass through any of the tensors may follow."""
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def have_tangents(*tensors: Tensor | None) -> bool:
+    """Return whether forward-mode differentiation (torch.func.jvp, dual tensors) has seen any of the tensors."""
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+        return False
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 def is_watched() -> bool:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells import torch_backend, triton
@@ -22,7 +21,7 @@ from rnnlab.cells.cpu.kept import is_keeping
 from rnnlab.cells.dropout import dropout
 from rnnlab.cells.extras import Extras
 from rnnlab.cells.gates import gate_values
-from rnnlab.cells.ops import needs_grad
+from rnnlab.cells.ops import have_tangents, needs_grad
 from rnnlab.cells.parameters import RecurrentParameters
 from rnnlab.cells.reference import States, Weights
 
@@ -176,7 +175,7 @@ class RecurrentStack(RecurrentParameters):
         dtype, width = _autocast_dtype(x), nullcontext()
         asked = Asked(
             self.cell, x.device, dtype or x.dtype, grad, torch.compiler.is_compiling(), active,
-            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(), _have_tangents(x, *state, *_flat(weights)),
+            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(), have_tangents(x, *state, *_flat(weights)),
         )  # fmt: skip
         backend = choose_backend(self.backend, asked).name
         if "weight_drop" in active:
@@ -248,13 +247,6 @@ def _autocast_dtype(tensor: Tensor) -> torch.dtype | None:
 
 def _flat(rows: Iterable[Iterable[Tensor | None] | None]) -> list[Tensor | None]:
     return [tensor for row in rows for tensor in row or ()]
-
-
-def _have_tangents(*tensors: Tensor | None) -> bool:
-    """Return whether forward-mode differentiation (torch.func.jvp, dual tensors) has seen any of the tensors."""
-    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
-        return False
-    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 def _unless_all_full(lengths: Tensor | None, x: Tensor) -> Tensor | None:

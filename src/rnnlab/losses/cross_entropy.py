@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rnnlab.cells.bptt.common import compute_dtype
 from rnnlab.cells.cpu import engine
-from rnnlab.cells.ops import is_watched, needs_grad
+from rnnlab.cells.ops import have_tangents, is_watched, needs_grad
 from rnnlab.losses import chunks, cpu
 
 
@@ -60,6 +60,10 @@ def linear_cross_entropy(
         factors = torch.get_autocast_dtype(device)
     if factors is None and h.dtype != weight.dtype:
         raise ValueError(f"h and weight must have one dtype outside autocast, got {h.dtype} and {weight.dtype}")
+    if have_tangents(h, weight, bias):
+        raise NotImplementedError(
+            "linear_cross_entropy has no forward-mode differentiation; use torch's linear and cross_entropy"
+        )
     save = needs_grad(h, weight, bias)
     plain = not save and type(h) is Tensor and not is_watched()  # torch's way to an op costs as much as a small call
     run = _run if plain else torch.ops.rnnlab.linear_cross_entropy

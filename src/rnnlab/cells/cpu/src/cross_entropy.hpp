@@ -108,7 +108,7 @@ template <class P> class CrossEntropy {
         Buffer<E> packed;
         for (int64_t k = 0; k < depth && columns > 0; k += block_depth)
             multiply_block<P>({h.data() + first, false}, count, k, std::min(block_depth, depth - k),
-                              weight.panel(k, begin), columns, bias, out.data(), packed);
+                              {{weight.panel(k, begin), columns, bias, out.data()}}, packed);
         if (save)
             share(h_panels.panels(), thread, threads, [&](int64_t j) {
                 const int64_t c = j * panel_width<P>, width = std::min<int64_t>(panel_width<P>, depth - c);
@@ -179,8 +179,8 @@ template <class P> class CrossEntropy {
         std::vector<const T *> numbered(first + count);
         std::copy(from.begin(), from.end(), numbered.begin() + first);
         if (words > 0)
-            multiply_block<P>({numbered.data(), true}, words, first, count, h_panels.panel(0, 0), depth, nullptr,
-                              to.data(), packed);
+            multiply_block<P>({numbered.data(), true}, words, first, count,
+                              {{h_panels.panel(0, 0), depth, nullptr, to.data()}}, packed);
     }
 };
 
