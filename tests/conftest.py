@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +71,23 @@ def no_handlers_left():
             if log.name == "rnnlab" or type(handler) is logging.StreamHandler:  # the root has pytest's own, too
                 log.removeHandler(handler)
                 handler.close()
+
+
+@pytest.fixture
+def interpret() -> Callable[[Path], None]:
+    """Runs a folder's tests of kernels in triton's interpreter; none may fail or be left out."""
+
+    def run(folder: Path) -> None:
+        command = [sys.executable, "-m", "pytest", "-W", "error", "-q", "-p", "no:cacheprovider", str(folder)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment |= {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+        root = Path(__file__).resolve().parents[1]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=root)
+        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+        assert " passed" in done.stdout
+        assert "skipped" not in done.stdout
+
+    return run
 
 
 @pytest.fixture

@@ -101,15 +101,11 @@ def test_nothing_happens_without_training_or_without_a_share(path):
 
 
 @needs_engine
-def test_the_op_passes_gradcheck_and_opcheck():
-    x, seed = torch.randn(5, 3, dtype=torch.float64, requires_grad=True), torch.tensor(5)
-    op = torch.ops.rnnlab.dropout
-    assert torch.autograd.gradcheck(lambda x: op(x, seed, 0.4), x)
-    torch.library.opcheck(op, (x, seed, 0.4))
-
-
-def test_nan_stays_where_it_is_or_everywhere_seen(path):
-    assert dropout(torch.full((100,), torch.nan), 0.5).isnan().all()
+def test_gradients_hold_against_differences_twice(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "random_", lambda tensor: tensor.fill_(5))  # one mask for all calls
+    x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: dropout(x, 0.4) ** 2, x)
+    assert torch.autograd.gradgradcheck(lambda x: dropout(x, 0.4) ** 2, x)
 
 
 def test_torch_compile_traces_torchs_own_dropout():

@@ -39,8 +39,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     is_plain = type(x) in (Tensor, nn.Parameter) and not (is_watched() or have_tangents(x))
     if not is_plain or p >= 1 or not engine.runs(x) or x.dtype == torch.float16:
         return functional.dropout(x, p, True)
-    seed = torch.empty((), dtype=torch.int64).random_()
-    return torch.ops.rnnlab.dropout(x, seed, p)
+    return _Dropped.apply(x, int(torch.empty((), dtype=torch.int64).random_()), p)  # pyright: ignore
 
 
 class Dropout(nn.Module):
@@ -66,23 +65,14 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
-@torch.library.custom_op("rnnlab::dropout", mutates_args=(), schema="(Tensor x, Tensor seed, float p) -> Tensor")
-def _dropout(x: Tensor, seed: Tensor, p: float) -> Tensor:
-    return engine.drop(x, int(seed), p)
+class _Dropped(torch.autograd.Function):
+    """x with entries zeroed; its gradient is the same of the gradient, any number of times."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, seed: int, p: float) -> Tensor:
+        ctx.seed, ctx.p = seed, p
+        return engine.drop(x, seed, p)
 
-@_dropout.register_fake
-def _(x: Tensor, seed: Tensor, p: float) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
-
-
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, seed, ctx.p = inputs
-    ctx.save_for_backward(seed)
-
-
-def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-    return torch.ops.rnnlab.dropout(grad, *ctx.saved_tensors, ctx.p), None, None
-
-
-torch.library.register_autograd("rnnlab::dropout", _gradient, setup_context=_setup)
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:  # pyright: ignore
+        return _Dropped.apply(grad, ctx.seed, ctx.p), None, None  # pyright: ignore

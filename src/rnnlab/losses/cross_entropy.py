@@ -64,27 +64,22 @@ def linear_cross_entropy(
         raise NotImplementedError(
             "linear_cross_entropy has no forward-mode differentiation; use torch's linear and cross_entropy"
         )
-    save = needs_grad(h, weight, bias)
-    plain = not save and type(h) is Tensor and not is_watched()  # torch's way to an op costs as much as a small call
-    run = _run if plain else torch.ops.rnnlab.linear_cross_entropy
-    return run(h.flatten(0, -2), weight, bias, targets.flatten(), ignore_index, factors, save)[0]
+    arguments = (h.flatten(0, -2), weight, bias, targets.flatten(), ignore_index, factors, needs_grad(h, weight, bias))
+    if is_watched():
+        return torch.ops.rnnlab.linear_cross_entropy(*arguments)[0]
+    # torch's own way to an op costs 0.2 ms a call, and at the first one a second for what torch.compile would need.
+    return _Eager.apply(*arguments)
 
 
 def _run(
-    h: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    ignore_index: int,
-    factors: torch.dtype | None,
-    save: bool,
+    h: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, ignore_index: int, *options: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return nats and, if `save`, its gradients of h, weight and bias (else, and of no bias, empty)."""
+    """Return what `chunks.run` does, for arguments that are checked here."""
     if h.device.type == "cpu":
         _check_targets(targets, weight.shape[0], ignore_index)
     run = cpu.run if engine.runs(h) else chunks.run
     with torch.autocast(h.device.type, enabled=False):
-        return run(h, weight, bias, targets, ignore_index, factors, save)
+        return run(h, weight, bias, targets, ignore_index, *options)
 
 
 def _check_targets(targets: Tensor, vocab_size: int, ignore_index: int) -> None:
@@ -138,7 +133,7 @@ def _gradients(ctx: Any, grad_nats: Tensor | None, *others: Tensor | None) -> tu
 
 
 def _scale_in_place(grad: Tensor, scale: Tensor) -> Tensor:
-    # Out of autograd's sight: the tensor is an output of the op, which nobody else holds.
+    # Out of autograd's sight: nobody else holds the tensor.
     return grad.detach().mul_(scale)
 
 
@@ -156,3 +151,15 @@ def _is_last_use() -> bool:
 
 
 torch.library.register_autograd("rnnlab::linear_cross_entropy", _gradients, setup_context=_setup)
+
+
+class _Eager(torch.autograd.Function):
+    """The op where nobody traces it; it gives the loss alone."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        output = _run(*inputs)
+        _setup(ctx, inputs, output)
+        return output[0]
+
+    backward = staticmethod(_gradients)
