@@ -215,8 +215,9 @@ def test_a_length_beyond_the_window_is_refused():
         build()(tokens(3, 2), None, torch.tensor([3, 4]))
 
 
-def test_nats_of_hidden_states_are_those_of_the_logits():
-    model, text, targets = build(dropout=0.5).train(), tokens(6, 3), tokens(6, 3, seed=1)
+@pytest.mark.parametrize("arguments", [{}, {"tie_weights": True, "embedding_size": 5}, {"embedding": "one_hot"}])
+def test_nats_of_hidden_states_are_those_of_the_logits(arguments):
+    model, text, targets = build(dropout=0.5, **arguments).train(), tokens(6, 3), tokens(6, 3, seed=1)
     targets[2:, 1] = -100
     torch.manual_seed(3)
     h, state = model.hidden(text)

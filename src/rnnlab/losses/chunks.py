@@ -38,7 +38,7 @@ def run(
     wide, narrow = compute_dtype(h), factors or h.dtype
     left, right = h.to(narrow), weight.to(narrow)
     rows = max(1, _CHUNK_NUMBERS // weight.shape[0])
-    nats = torch.zeros((), dtype=torch.float64, device=h.device)
+    nats = torch.zeros((), dtype=wide, device=h.device)
     grad_h = h.new_empty(h.shape if save else 0)
     grad_weight, grad_bias = (
         torch.zeros(t.shape if save and t is not None else 0, dtype=wide, device=h.device) for t in (weight, bias)
@@ -48,7 +48,7 @@ def run(
         # A row that does not count may hold anything; 0 times nan would reach the weight's gradient.
         counted = left[chunk].masked_fill((targets[chunk] == ignore_index)[:, None], 0)
         row_nats, errors = judge(_product(counted, right.t(), wide), bias, targets[chunk], ignore_index, save)
-        nats += row_nats.sum(dtype=torch.float64)
+        nats += row_nats.sum()
         if errors is None:
             continue
         if bias is not None:
@@ -60,7 +60,7 @@ def run(
         else:
             grad_weight += _product(errors.t(), counted, wide)
     likes = (weight, h if bias is None else bias)
-    return nats.to(wide), grad_h, *(g.to(t.dtype) for g, t in zip((grad_weight, grad_bias), likes, strict=True))  # pyright: ignore
+    return nats, grad_h, *(g.to(t.dtype) for g, t in zip((grad_weight, grad_bias), likes, strict=True))  # pyright: ignore
 
 
 def judge(

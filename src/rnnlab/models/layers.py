@@ -33,6 +33,12 @@ class OneHot(nn.Module):
 def build_embedding(kind: str, vocab_size: int, embedding_size: int) -> nn.Embedding | OneHot:
     """Build the map from token ids to vectors.
 
+    Its gradient is torch's dense one: on one thread of a Zen 4, for V = 33,278, E = 200 (650) and 700 tokens, 1.7 (5.5)
+    ms of CPU time, of which 1.1 (4.3) fill zeros; norm, clipping and fused SGD of the matrix take 4.3 (15), and in a
+    tied model the sum with the decoder's gradient 3.3 (12.6) in all. Each is about 1 % of a step. Sparse gradients
+    would spare the zeros but neither norm nor update, which momentum, averaging and fused optimizers do densely; and
+    torch adds a sparse gradient to a dense one in a new tensor: 2.6 (9.8) in a tied model.
+
     Args:
         kind: "learned" (a row of a trained matrix, started in +-0.1) or "one_hot".
         vocab_size: number of token ids.
