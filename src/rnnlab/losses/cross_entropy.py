@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rnnlab.cells.bptt.common import compute_dtype
 from rnnlab.cells.cpu import engine
+from rnnlab.cells.define import define_op
 from rnnlab.cells.ops import have_tangents, is_watched, needs_grad
 from rnnlab.losses import chunks, cpu
 
@@ -67,7 +68,7 @@ def linear_cross_entropy(
     arguments = (h.flatten(0, -2), weight, bias, targets.flatten(), ignore_index, factors, needs_grad(h, weight, bias))
     if is_watched():
         return torch.ops.rnnlab.linear_cross_entropy(*arguments)[0]
-    # torch's own way to an op costs 0.2 ms a call, and at the first one a second for what torch.compile would need.
+    # torch's own way to an op costs 0.2 ms a call.
     return _Eager.apply(*arguments)
 
 
@@ -96,16 +97,15 @@ def _check_targets(targets: Tensor, vocab_size: int, ignore_index: int) -> None:
             raise ValueError(f"targets must be from 0 to {vocab_size - 1}, or ignore_index={ignore_index}, got {got}")
 
 
-_op = torch.library.custom_op(
+define_op(
     "rnnlab::linear_cross_entropy",
-    _run,
-    mutates_args=(),
-    schema="(Tensor h, Tensor weight, Tensor? bias, Tensor targets, int ignore_index, ScalarType? factors, bool save)"
+    "(Tensor h, Tensor weight, Tensor? bias, Tensor targets, int ignore_index, ScalarType? factors, bool save)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
+    _run,
 )
 
 
-@_op.register_fake
+@torch.library.register_fake("rnnlab::linear_cross_entropy")
 def _(h: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     like = (h, weight, bias) if rest[-1] else (None, None, None)
     grads = (h.new_empty(0) if tensor is None else tensor.new_empty(tensor.shape) for tensor in like)

@@ -45,7 +45,7 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
             }
         });
         in_parallel(this->threads, [&](int thread, int threads) {
-            Buffer<E> packed;
+            Left<P> packed;
             weight_gradients(packed, thread, threads);
         });
     }
@@ -243,7 +243,7 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
 
     // grad (rows, columns) = left^T side for one thread's part of the gate rows; `first` counts left's columns and
     // `row` the gradient's rows.
-    void outer_products(Buffer<E> &packed, const std::vector<const T *> &left, int64_t first, int64_t row, int64_t rows,
+    void outer_products(Left<P> &packed, const std::vector<const T *> &left, int64_t first, int64_t row, int64_t rows,
                         const std::vector<Side> &sides) {
         std::vector<const T *> shifted(left);
         for (const T *&place : shifted) place += first;
@@ -259,7 +259,7 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
         multiply<P>({shifted.data(), true}, rows, rights, left.size(), packed);
     }
 
-    void weight_gradients(Buffer<E> &packed, int thread, int threads) {
+    void weight_gradients(Left<P> &packed, int thread, int threads) {
         const int64_t first = gate_rows * thread / threads, last = gate_rows * (thread + 1) / threads;
         const Side x{{inputs.data(), true}, input_size, window.grad_weight_ih};
         const Side h{

@@ -3,9 +3,12 @@
 //     scores = h W^T + b        nats = sum over rows of log sum exp(scores) - scores[target]
 //     d scores = softmax(scores) - onehot(target)        d h = d scores W, d W = d scores^T h, d b = sum of d scores
 //
-// The scores of one chunk of rows are all that is ever in memory. Every number is added up by one thread in an order
-// that the number of threads does not change: threads share the columns of the scores, then the rows of the softmax,
-// then the rows of d h and of d W.
+// The scores of one chunk of rows are all that is ever in memory, in blocks of words: [block][row][block_depth], so
+// that a block of all rows is one piece of memory that stays in a cache. What stands in the place of a gradient of a
+// score is exp(score - largest), not yet divided by the row's sum: the division is made with h, or with d h.
+//
+// Every number is added up by one thread in an order that the number of threads does not change: threads share the
+// words for the scores, for their exponentials and for d W, and the rows for d h.
 #pragma once
 #include <cmath>
 #include <limits>
@@ -14,19 +17,6 @@
 
 namespace rnnlab::RNNLAB_ISA {
 
-// exp(x) for x <= 0, with full relative accuracy; numbers below the smallest normal one come out as about that.
-template <class T> RNNLAB_INLINE Vector<T> exp_of_negative(Vector<T> x) {
-    using E = Exponential<T>;
-    using Bits = Vector<typename E::Bits>;
-    x = x < E::lowest ? all<T>(E::lowest) : x;
-    const Vector<T> shifted = x * E::log2_e + E::round, n = shifted - E::round;
-    const Vector<T> r = (x - n * E::ln2_high) - n * E::ln2_low;
-    Vector<T> p = all<T>(T(reciprocal_factorial(E::degree)));
-#pragma GCC unroll 16
-    for (int k = E::degree - 1; k >= 0; --k) p = p * r + T(reciprocal_factorial(k));
-    return p * (Vector<T>)(((Bits)shifted - (Bits)all<T>(E::round) + E::bias) << E::mantissa);
-}
-
 template <class P> class CrossEntropy {
     using T = Value<P>;
     using E = Element<P>;
@@ -34,17 +24,21 @@ template <class P> class CrossEntropy {
   public:
     explicit CrossEntropy(const rnnlab_cross_entropy &call)
         : call(call), save(call.grad_weight), depth(call.hidden_size), vocabulary(call.vocab_size),
-          weight(depth, vocabulary), weight_back(save ? vocabulary : 0, depth),
-          h_panels(save ? block_depth : 0, depth) {
+          blocks((vocabulary + block_depth - 1) / block_depth), weight(depth, vocabulary),
+          weight_back(save ? vocabulary : 0, depth), h_panels(save ? block_depth : 0, depth) {
         for (int64_t n = 0; n < call.rows; ++n)
             if (call.targets[n] != call.ignore_index) counted.push_back(n);
         for (int64_t n : counted) h.push_back(static_cast<const T *>(call.h) + n * depth);
-        // An odd number of panels: rows a power of two apart would meet in a few sets of the caches.
-        stride = (weight.panels() | 1) * panel_width<P>;
         const int64_t rows = counted.size(), chunks = (rows + rows_at_once() - 1) / rows_at_once();
         for (int64_t i = 0; i <= chunks; ++i) borders.push_back(chunks ? rows * i / chunks : 0);
+        int64_t largest = 0;
         for (int64_t i = 0; i < chunks; ++i) largest = std::max(largest, borders[i + 1] - borders[i]);
-        scores.reserve(largest * stride);
+        scores.reserve(largest * blocks * block_depth);
+        tops.resize(largest * blocks);
+        sums.resize(largest * blocks);
+        totals.resize(largest);
+        target_scores.resize(largest);
+        if (save) scaled.reserve(largest * depth);
     }
 
     void run() {
@@ -55,28 +49,35 @@ template <class P> class CrossEntropy {
             share(weight_back.panels(), thread, threads, [&](int64_t j) { weight_back.fill({rows.data(), true}, j); });
             clear(thread, threads);
         });
-        std::vector<double> nats(counted.size());
+        double nats = 0;
         for (size_t i = 0; i + 1 < borders.size(); ++i) {
             first = borders[i], count = borders[i + 1] - first;
             each_thread([&](int thread, int threads) { score(thread, threads); });
+            for (int64_t r = 0; r < count; ++r) target_scores[r] = at_target(r);
             each_thread([&](int thread, int threads) {
-                share(count, thread, threads, [&](int64_t r) { nats[first + r] = judge(r); });
+                share(blocks, thread, threads, [&](int64_t block) { exponentials(block); });
             });
-            if (save) each_thread([&](int thread, int threads) { go_back(thread, threads); });
+            for (int64_t r = 0; r < count; ++r) nats += judge(r);
+            if (!save) continue;
+            each_thread([&](int thread, int threads) {
+                share(h_panels.panels(), thread, threads, [&](int64_t j) { pack_scaled(j); });
+            });
+            each_thread([&](int thread, int threads) { go_back(thread, threads); });
         }
-        *call.nats = 0;
-        for (double row : nats) *call.nats += row;
+        *call.nats = nats;
     }
 
   private:
     const rnnlab_cross_entropy &call;
     const bool save;  // whether gradients are wanted
-    const int64_t depth, vocabulary;
-    int64_t stride, largest = 0, first = 0, count = 0;  // of a row of scores; of chunks; the chunk at hand
-    std::vector<int64_t> counted, borders;              // rows with a target; where chunks begin among them
-    std::vector<const T *> h;                           // of the rows with a target
+    const int64_t depth, vocabulary, blocks;
+    int64_t first = 0, count = 0;           // the chunk at hand
+    std::vector<int64_t> counted, borders;  // rows with a target; where chunks begin among them
+    std::vector<const T *> h;               // of the rows with a target
     Panels<P> weight, weight_back, h_panels;
-    Buffer<T> scores;
+    Buffer<T> scores, scaled;  // of the chunk: scores or their exponentials; h divided by each row's sum
+    std::vector<T> tops;       // the largest score of each block and row: [block][row]
+    std::vector<double> sums, totals, target_scores;
 
     // As many rows as a panel serves at once, but not so many that the scores of a large vocabulary fill the memory.
     int64_t rows_at_once() const {
@@ -84,7 +85,12 @@ template <class P> class CrossEntropy {
         return std::clamp<int64_t>(scores / std::max<int64_t>(1, vocabulary), 4 * max_rows, most);
     }
     template <class Work> void each_thread(Work work) const { in_parallel(std::max(1, call.threads), work); }
-    T *row(int64_t r) { return scores.data() + r * stride; }
+    T *segment(int64_t block, int64_t r) { return scores.data() + (block * count + r) * block_depth; }
+    T &at_target(int64_t r) {
+        const int64_t target = call.targets[counted[first + r]];
+        return segment(target / block_depth, r)[target % block_depth];
+    }
+    int64_t words(int64_t block) const { return std::min(block_depth, vocabulary - block * block_depth); }
 
     // Rows without a target pull at nothing; without any, nothing is written later.
     void clear(int thread, int threads) {
@@ -98,89 +104,124 @@ template <class P> class CrossEntropy {
             std::fill_n(static_cast<T *>(call.grad_weight) + begin * depth, (end - begin) * depth, T(0));
     }
 
-    // Scores of the chunk for this thread's columns.
+    // Scores of the chunk for this thread's blocks of words, and the largest of each row in each.
     void score(int thread, int threads) {
-        const int64_t begin = weight.panels() * thread / threads, end = weight.panels() * (thread + 1) / threads;
-        const int64_t column = begin * panel_width<P>, columns = std::min(vocabulary, end * panel_width<P>) - column;
-        const T *bias = call.bias ? static_cast<const T *>(call.bias) + column : nullptr;
+        constexpr int width = lanes<T>;
+        std::vector<Left<P>> left((depth + block_depth - 1) / block_depth);
+        for (size_t i = 0; i < left.size(); ++i) {
+            const int64_t k0 = i * block_depth;
+            left[i].fill({h.data() + first, false}, 0, count, k0, std::min(block_depth, depth - k0));
+        }
         std::vector<T *> out(count);
-        for (int64_t r = 0; r < count; ++r) out[r] = row(r) + column;
-        Buffer<E> packed;
-        for (int64_t k = 0; k < depth && columns > 0; k += block_depth)
-            multiply_block<P>({h.data() + first, false}, count, k, std::min(block_depth, depth - k),
-                              {{weight.panel(k, begin), columns, bias, out.data()}}, packed);
-        if (save)
-            share(h_panels.panels(), thread, threads, [&](int64_t j) {
-                const int64_t c = j * panel_width<P>, width = std::min<int64_t>(panel_width<P>, depth - c);
-                pack<P>({h.data() + first, true}, 0, count, c, width, panel_width<P>, h_panels.panel(0, j));
-            });
+        share(blocks, thread, threads, [&](int64_t block) {
+            const int64_t column = block * block_depth, panel = column / panel_width<P>;
+            const T *bias = call.bias ? static_cast<const T *>(call.bias) + column : nullptr;
+            for (int64_t r = 0; r < count; ++r) out[r] = segment(block, r);
+            for (int64_t r = 0; r < count && left.empty(); ++r)
+                for (int64_t c = 0; c < words(block); ++c) out[r][c] = bias ? bias[c] : T(0);
+            for (size_t i = 0; i < left.size(); ++i)
+                left[i].multiply({weight.panel(i * block_depth, panel), words(block), bias, out.data(), i > 0}, 0);
+            for (int64_t r = 0; r < count; ++r) {
+                // Past the end stand numbers that count for nothing in the sums below.
+                std::fill(out[r] + words(block), out[r] + block_depth, -std::numeric_limits<T>::infinity());
+                Vector<T> largest = all<T>(-std::numeric_limits<T>::infinity());
+                for (int64_t c = 0; c < words(block); c += width) {
+                    const Vector<T> v = load(out[r] + c);
+                    largest = v > largest ? v : largest;
+                }
+                T top = largest[0];
+                for (int i = 1; i < width; ++i) top = std::max<T>(top, largest[i]);
+                tops[block * count + r] = top;
+            }
+        });
     }
 
-    // Nats of a row; its scores become their gradients if those are wanted.
-    double judge(int64_t r) {
-        T *x = row(r);
+    // Exponentials of a block's scores, in their place if gradients are wanted, and their sum for each row.
+    void exponentials(int64_t block) {
         constexpr int width = lanes<T>;
-        const int64_t target = call.targets[counted[first + r]];
-        // Past the end stand numbers that count for nothing in any of the sums below.
-        std::fill(x + vocabulary, x + stride, -std::numeric_limits<T>::infinity());
-        const T score = x[target];
-        Vector<T> largest = all<T>(-std::numeric_limits<T>::infinity());
-        for (int64_t c = 0; c < vocabulary; c += width) {
-            const Vector<T> v = load(x + c);
-            largest = v > largest ? v : largest;
-        }
-        T top = largest[0];
-        for (int i = 1; i < width; ++i) top = std::max<T>(top, largest[i]);
-        const auto exponential = [&](int64_t c) RNNLAB_INLINE_LAMBDA {
-            const Vector<T> e = exp_of_negative<T>(load(x + c) - top);
-            if (save) store(x + c, e);
-            return e;
-        };
-        double total = 0;
-        for (int64_t begin = 0; begin < vocabulary; begin += 32 * width) {  // few additions a lane, or digits are lost
-            const int64_t end = std::min(vocabulary, begin + 32 * width);
-            Vector<T> sum[2] = {};
-            int64_t c = begin;
-            for (; c + width < end; c += 2 * width) {
-                sum[0] += exponential(c);
-                sum[1] += exponential(c + width);
-            }
-            if (c < end) sum[0] += exponential(c);
+        for (int64_t r = 0; r < count; ++r) {
+            T *x = segment(block, r);
+            const T top = top_of(r);
+            Vector<T> sum[2] = {};  // few additions a lane, or digits are lost
+            for (int64_t c = 0; c < words(block); c += 2 * width)
+                for (int i = 0; i < 2; ++i) {
+                    const Vector<T> e = exp_of_negative<T>(load(x + c + i * width) - top);
+                    if (save) store(x + c + i * width, e);
+                    sum[i] += e;
+                }
             sum[0] += sum[1];
+            double total = 0;
             for (int i = 0; i < width; ++i) total += sum[0][i];
+            sums[block * count + r] = total;
         }
-        if (save) {
-            const T scale = T(1 / total);
-            for (int64_t c = 0; c < vocabulary; c += width) store(x + c, load(x + c) * scale);
-            x[target] -= 1;
+    }
+    T top_of(int64_t r) const {
+        T top = tops[r];
+        for (int64_t block = 1; block < blocks; ++block) top = std::max(top, tops[block * count + r]);
+        return top;
+    }
+
+    // Nats of a row; with the target's exponential less the sum, its exponentials are its gradients times the sum.
+    double judge(int64_t r) {
+        double total = 0;
+        for (int64_t block = 0; block < blocks; ++block) total += sums[block * count + r];
+        totals[r] = total;
+        if (save) at_target(r) = T(double(at_target(r)) - total);
+        return std::log(total) + (double(top_of(r)) - target_scores[r]);
+    }
+
+    // One panel of h divided by the rows' sums.
+    void pack_scaled(int64_t panel) {
+        const int64_t begin = panel * panel_width<P>, width = Blocks<P>{depth}.size(panel);
+        std::vector<const T *> rows(count);
+        for (int64_t r = 0; r < count; ++r) {
+            T *row = scaled.data() + r * depth;
+            const T scale = T(1 / totals[r]);
+            for (int64_t c = begin; c < begin + width; ++c) row[c] = h[first + r][c] * scale;
+            rows[r] = row;
         }
-        return std::log(total) + (double(top) - double(score));
+        pack<P>({rows.data(), true}, 0, count, begin, width, panel_width<P>, h_panels.panel(0, panel));
     }
 
     // Gradients that this thread adds up: of its rows of the chunk's h, and of its rows of the weight.
     void go_back(int thread, int threads) {
-        Buffer<E> packed;
-        std::vector<const T *> from(count);
+        Left<P> left;
+        std::vector<const T *> rows(count);
         std::vector<T *> to;
         const int64_t begin = count * thread / threads, end = count * (thread + 1) / threads;
-        for (int64_t r = 0; r < count; ++r) from[r] = row(r);
         for (int64_t r = begin; r < end; ++r) to.push_back(static_cast<T *>(call.grad_h) + counted[first + r] * depth);
-        multiply<P>({from.data() + begin, false}, end - begin, weight_back, nullptr, to.data(), packed);
-        const int64_t word = vocabulary * thread / threads, words = vocabulary * (thread + 1) / threads - word;
-        to.clear();
-        for (int64_t v = word; v < word + words; ++v) to.push_back(static_cast<T *>(call.grad_weight) + v * depth);
-        T *bias = static_cast<T *>(call.grad_bias) + word;
-        for (const T *&r : from) {
-            r += word;
-            for (int64_t c = 0; c < words && call.grad_bias; c += lanes<T>)
-                store(bias + c, load(bias + c, words - c) + load(r + c, words - c), words - c);
+        for (int64_t block = 0; block < blocks && begin < end; ++block) {
+            for (int64_t r = begin; r < end; ++r) rows[r] = segment(block, r);
+            left.fill({rows.data() + begin, false}, 0, end - begin, 0, words(block));
+            left.multiply({weight_back.panel(block * block_depth, 0), depth, nullptr, to.data(), block > 0}, 0);
         }
-        // The chunk's rows are numbered as all rows with a target are: block 0 begins the sums, later ones add to them.
-        std::vector<const T *> numbered(first + count);
-        std::copy(from.begin(), from.end(), numbered.begin() + first);
-        if (words > 0)
-            multiply_block<P>({numbered.data(), true}, words, first, count,
-                              {{h_panels.panel(0, 0), depth, nullptr, to.data()}}, packed);
+        for (int64_t r = begin; r < end; ++r)
+            for (int64_t c = 0; c < depth; ++c) to[r - begin][c] *= T(1 / totals[r]);
+        // Of the weight a thread has whole panels of words.
+        const int64_t panels = Blocks<P>{vocabulary}.count(), word = panels * thread / threads * panel_width<P>;
+        const int64_t last = std::min(vocabulary, panels * (thread + 1) / threads * panel_width<P>);
+        for (int64_t v = word; v < last;) {
+            const int64_t block = v / block_depth, from = v % block_depth;
+            const int64_t many = std::min(words(block) - from, last - v);
+            for (int64_t r = 0; r < count; ++r) rows[r] = segment(block, r) + from;
+            to.clear();
+            for (int64_t i = 0; i < many; ++i) to.push_back(static_cast<T *>(call.grad_weight) + (v + i) * depth);
+            for (int64_t i = 0; i < many; i += Left<P>::most) {
+                left.fill({rows.data(), true}, i, std::min(Left<P>::most, many - i), 0, count);
+                left.multiply({h_panels.panel(0, 0), depth, nullptr, to.data(), first > 0}, i);
+            }
+            if (call.grad_bias) add_rows(rows, static_cast<T *>(call.grad_bias) + v, many);
+            v += many;
+        }
+    }
+
+    // Add to the bias's gradient what the rows give for `many` words.
+    void add_rows(const std::vector<const T *> &rows, T *bias, int64_t many) const {
+        for (int64_t r = 0; r < count; ++r) {
+            const T scale = T(1 / totals[r]);
+            for (int64_t c = 0; c < many; c += lanes<T>)
+                store(bias + c, load(bias + c, many - c) + load(rows[r] + c, many - c) * scale, many - c);
+        }
     }
 };
 

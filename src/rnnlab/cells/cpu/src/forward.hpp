@@ -87,7 +87,7 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
     struct Worker {
         std::vector<const Chunk *> chunks;
         Buffer<E> state[2];  // h of all chunks, packed: before even and before odd steps
-        Buffer<E> packed;
+        Left<P> left;
         Buffer<T> gates;  // W_ih x + b of a few steps, where no backward pass follows
         std::vector<const T *> inputs;
         std::vector<T *> projections;
@@ -162,7 +162,7 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
                 worker.projections.insert(worker.projections.end(), projections, projections + alive);
             }
         multiply<P>({worker.inputs.data(), false}, worker.inputs.size(), weights.input,
-                    window.bias_ih ? weights.bias.data() : nullptr, worker.projections.data(), worker.packed);
+                    window.bias_ih ? weights.bias.data() : nullptr, worker.projections.data(), worker.left);
     }
 
     // One step of all chunks: blocks outside, so that a block's weights serve all chunks while they are in a cache.

@@ -49,7 +49,7 @@ template <class P> void product(const rnnlab_product &call) {
         std::vector<const T *> mine(a);
         if (call.a_transposed)
             for (const T *&row : mine) row += first;
-        Buffer<Element<P>> packed;
+        Left<P> packed;
         multiply<P>({mine.data() + (call.a_transposed ? 0 : first), bool(call.a_transposed)}, last - first, panels,
                     static_cast<const T *>(call.bias), c.data() + first, packed);
     });

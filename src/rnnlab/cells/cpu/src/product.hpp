@@ -154,74 +154,97 @@ template <class P> struct Target {
     int64_t columns;
     const Value<P> *bias;  // where sums begin, or null: from zero
     Value<P> *const *out;  // rows of `columns` numbers
+    bool adds;             // whether sums begin with what `out` holds instead
 };
 
-// One block of rows by one panel.
-template <class P> void multiply_tile(const Element<P> *a, int64_t row, int64_t rows, int64_t kernel_rows, int64_t deep,
-                                      bool is_first, const Target<P> &target, int64_t panel) {
+// Up to `most` rows of a left factor, packed for one block of k.
+template <class P> class Left {
     using T = Value<P>;
-    constexpr int width = panel_width<P>;
-    const Blocks<P> columns{target.columns};
-    const int64_t c0 = panel * width, count = columns.size(panel);
-    const bool from_zero = is_first && !target.bias;
-    alignas(64) T tile[max_rows * width];
-    T *out[max_rows];
-    const T *starts[max_rows];
-    for (int64_t r = 0; r < kernel_rows; ++r) {
-        T *in_tile = tile + r * width;
-        starts[r] = out[r] = in_tile;
-        if (r >= rows) {
-            std::fill_n(in_tile, width, T(0));
-            continue;
-        }
-        T *there = target.out[row + r] + c0;
-        const T *start = is_first && target.bias ? target.bias + c0 : there;
-        if (count == width) {
-            out[r] = there;
-            starts[r] = start;
-            __builtin_prefetch(there, 1);
-        } else if (!from_zero) {
-            std::copy_n(start, count, in_tile);
-            std::fill(in_tile + count, in_tile + width, T(0));
-        }
-    }
-    kernels<P>.of[kernel_rows - 1][1](a, kernel_rows, target.panels + panel * Panels<P>::panel_elements(), deep,
-                                      from_zero ? nullptr : starts, out);
-    for (int64_t r = 0; r < rows && count < width; ++r) std::copy_n(tile + r * width, count, target.out[row + r] + c0);
-}
 
-// out (rows, columns) = [bias | out] + a b for one block of k, for each target.
-template <class P> void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t depth,
-                                       const std::vector<Target<P>> &targets, Buffer<Element<P>> &packed) {
-    constexpr int64_t pack_depth = 32;  // numbers of each block in turn: neighbours in a row of a deep factor
-    const int64_t blocks = (rows + max_rows - 1) / max_rows, deep = elements<P>(depth);
-    auto first_row = [&](int64_t block) { return rows * block / blocks; };
-    auto kernel_rows = [&](int64_t block) { return std::max(even_rows, first_row(block + 1) - first_row(block)); };
-    packed.reserve(group_blocks * max_rows * elements<P>(block_depth));
-    for (int64_t group = 0; group < blocks; group += group_blocks) {
-        const int64_t last = std::min(blocks, group + group_blocks);
+  public:
+    static constexpr int64_t most = group_blocks * max_rows;
+
+    // Numbers k0.. of rows first.. of a factor.
+    void fill(const Matrix<T> &a, int64_t first, int64_t count, int64_t k0, int64_t depth) {
+        constexpr int64_t pack_depth = 32;  // numbers of each block in turn: neighbours in a row of a deep factor
+        rows = count;
+        blocks = (rows + max_rows - 1) / max_rows;
+        deep = elements<P>(depth);
+        packed.reserve(blocks * max_rows * deep);
         for (int64_t k = 0; k < depth; k += pack_depth)
-            for (int64_t i = group; i < last; ++i)
-                pack<P>(a, k0 + k, std::min(pack_depth, depth - k), first_row(i), first_row(i + 1) - first_row(i),
-                        kernel_rows(i), packed.data() + (i - group) * max_rows * deep + k / P::depth * kernel_rows(i));
-        for (const Target<P> &target : targets) {
-            const Blocks<P> columns{target.columns};
-            for (int64_t j = 0; j < columns.count(); ++j)
-                for (int64_t i = group; i < last; ++i)
-                    multiply_tile<P>(packed.data() + (i - group) * max_rows * deep, first_row(i),
-                                     first_row(i + 1) - first_row(i), kernel_rows(i), deep, k0 == 0, target, j);
+            for (int64_t i = 0; i < blocks; ++i)
+                pack<P>(a, k0 + k, std::min(pack_depth, depth - k), first + first_row(i), block_rows(i), kernel_rows(i),
+                        packed.data() + i * max_rows * deep + k / P::depth * kernel_rows(i));
+    }
+    // out[from + r] = [bias | out] + a b for each row r.
+    void multiply(const Target<P> &target, int64_t from) const {
+        const Blocks<P> columns{target.columns};
+        for (int64_t j = 0; j < columns.count(); ++j)
+            for (int64_t i = 0; i < blocks; ++i) multiply_tile(i, target, from, j);
+    }
+
+  private:
+    Buffer<Element<P>> packed;
+    int64_t rows = 0, blocks = 0, deep = 0;
+
+    int64_t first_row(int64_t block) const { return rows * block / blocks; }
+    int64_t block_rows(int64_t block) const { return first_row(block + 1) - first_row(block); }
+    int64_t kernel_rows(int64_t block) const { return std::max(even_rows, block_rows(block)); }
+
+    // One block of rows by one panel.
+    void multiply_tile(int64_t block, const Target<P> &target, int64_t from, int64_t panel) const {
+        constexpr int width = panel_width<P>;
+        const int64_t c0 = panel * width, count = Blocks<P>{target.columns}.size(panel);
+        const int64_t all_rows = kernel_rows(block), real_rows = block_rows(block), row = from + first_row(block);
+        const bool from_zero = !target.adds && !target.bias;
+        alignas(64) T tile[max_rows * width];
+        T *out[max_rows];
+        const T *starts[max_rows];
+        for (int64_t r = 0; r < all_rows; ++r) {
+            T *in_tile = tile + r * width;
+            starts[r] = out[r] = in_tile;
+            if (r >= real_rows) {
+                std::fill_n(in_tile, width, T(0));
+                continue;
+            }
+            T *there = target.out[row + r] + c0;
+            const T *start = target.adds ? there : target.bias + c0;
+            if (count == width) {
+                out[r] = there;
+                starts[r] = start;
+                __builtin_prefetch(there, 1);
+            } else if (!from_zero) {
+                std::copy_n(start, count, in_tile);
+                std::fill(in_tile + count, in_tile + width, T(0));
+            }
         }
+        kernels<P>.of[all_rows - 1][1](packed.data() + block * max_rows * deep, all_rows,
+                                       target.panels + panel * Panels<P>::panel_elements(), deep,
+                                       from_zero ? nullptr : starts, out);
+        for (int64_t r = 0; r < real_rows && count < width; ++r)
+            std::copy_n(tile + r * width, count, target.out[row + r] + c0);
+    }
+};
+
+// All rows of a left factor by each target, for one block of k.
+template <class P> void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t depth,
+                                       const std::vector<Target<P>> &targets, Left<P> &left) {
+    const int64_t groups = (rows + Left<P>::most - 1) / Left<P>::most;
+    for (int64_t group = 0; group < groups; ++group) {
+        const int64_t first = rows * group / groups, last = rows * (group + 1) / groups;
+        left.fill(a, first, last - first, k0, depth);
+        for (const Target<P> &target : targets) left.multiply(target, first);
     }
 }
 
 // out = a b + bias with all of b packed before; `out` gives M rows of b.columns numbers.
 template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const Panels<P> &b, const Value<P> *bias,
-                                 Value<P> *const *out, Buffer<Element<P>> &packed) {
+                                 Value<P> *const *out, Left<P> &left) {
     for (int64_t r = 0; r < rows && b.depth == 0; ++r)
         for (int64_t c = 0; c < b.columns; ++c) out[r][c] = bias ? bias[c] : Value<P>(0);
     for (int64_t k0 = 0; rows > 0 && k0 < b.depth; k0 += block_depth)
-        multiply_block<P>(a, rows, k0, std::min(block_depth, b.depth - k0), {{b.panel(k0, 0), b.columns, bias, out}},
-                          packed);
+        multiply_block<P>(a, rows, k0, std::min(block_depth, b.depth - k0),
+                          {{b.panel(k0, 0), b.columns, bias, out, k0 > 0}}, left);
 }
 
 // A right factor that is packed block by block on the way: for a sum over many k.
@@ -233,19 +256,20 @@ template <class P> struct Right {
 
 // out = a b for each b.
 template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const std::vector<Right<P>> &rights,
-                                 int64_t depth, Buffer<Element<P>> &packed) {
+                                 int64_t depth, Left<P> &left) {
     std::vector<Panels<P>> panels;
     for (const Right<P> &b : rights) panels.emplace_back(block_depth, b.columns);
     std::vector<Target<P>> targets;
     for (size_t i = 0; i < rights.size(); ++i)
-        targets.push_back({panels[i].panel(0, 0), rights[i].columns, nullptr, rights[i].out});
+        targets.push_back({panels[i].panel(0, 0), rights[i].columns, nullptr, rights[i].out, false});
     for (int64_t k0 = 0; rows > 0 && k0 < depth; k0 += block_depth) {
         const int64_t deep = std::min(block_depth, depth - k0);
         for (size_t i = 0; i < rights.size(); ++i)
             for (int64_t j = 0; j < panels[i].panels(); ++j)
                 pack<P>(rights[i].matrix, k0, deep, j * panel_width<P>, Blocks<P>{rights[i].columns}.size(j),
                         panel_width<P>, panels[i].panel(0, j));
-        multiply_block<P>(a, rows, k0, deep, targets, packed);
+        for (Target<P> &target : targets) target.adds = k0 > 0;
+        multiply_block<P>(a, rows, k0, deep, targets, left);
     }
 }
 

@@ -128,6 +128,18 @@ template <class T> RNNLAB_INLINE Vector<T> expm1(Vector<T> x) {
     Vector<T> power = (Vector<T>)(exponent << E::mantissa);
     return power * p + (power - T(1));
 }
+// exp(x) for x <= 0, with full relative accuracy; numbers below the smallest normal one come out as about that.
+template <class T> RNNLAB_INLINE Vector<T> exp_of_negative(Vector<T> x) {
+    using E = Exponential<T>;
+    using Bits = Vector<typename E::Bits>;
+    x = x < E::lowest ? all<T>(E::lowest) : x;
+    const Vector<T> shifted = x * E::log2_e + E::round, n = shifted - E::round;
+    const Vector<T> r = (x - n * E::ln2_high) - n * E::ln2_low;
+    Vector<T> p = all<T>(T(reciprocal_factorial(E::degree)));
+#pragma GCC unroll 16
+    for (int k = E::degree - 1; k >= 0; --k) p = p * r + T(reciprocal_factorial(k));
+    return p * (Vector<T>)(((Bits)shifted - (Bits)all<T>(E::round) + E::bias) << E::mantissa);
+}
 template <class T> RNNLAB_INLINE Vector<T> sigmoid(Vector<T> x) {
     return T(1) / (T(2) + expm1<T>(-x));
 }
