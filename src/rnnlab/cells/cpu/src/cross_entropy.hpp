@@ -86,6 +86,10 @@ template <class P> class CrossEntropy {
     }
     template <class Work> void each_thread(Work work) const { in_parallel(std::max(1, call.threads), work); }
     T *segment(int64_t block, int64_t r) { return scores.data() + (block * count + r) * block_depth; }
+    // Some rows of a block that will be packed next.
+    Ahead ahead(int64_t block, int64_t begin, int64_t rows) {
+        return block < blocks ? Ahead(segment(block, begin), rows * block_depth * sizeof(T)) : Ahead();
+    }
     T &at_target(int64_t r) {
         const int64_t target = call.targets[counted[first + r]];
         return segment(target / block_depth, r)[target % block_depth];
@@ -193,7 +197,8 @@ template <class P> class CrossEntropy {
         for (int64_t block = 0; block < blocks && begin < end; ++block) {
             for (int64_t r = begin; r < end; ++r) rows[r] = segment(block, r);
             left.fill({rows.data() + begin, false}, 0, end - begin, 0, words(block));
-            left.multiply({weight_back.panel(block * block_depth, 0), depth, nullptr, to.data(), block > 0}, 0);
+            left.multiply({weight_back.panel(block * block_depth, 0), depth, nullptr, to.data(), block > 0}, 0,
+                          ahead(block + 1, begin, end - begin));
         }
         for (int64_t r = begin; r < end; ++r)
             for (int64_t c = 0; c < depth; ++c) to[r - begin][c] *= T(1 / totals[r]);
@@ -208,7 +213,8 @@ template <class P> class CrossEntropy {
             for (int64_t i = 0; i < many; ++i) to.push_back(static_cast<T *>(call.grad_weight) + (v + i) * depth);
             for (int64_t i = 0; i < many; i += Left<P>::most) {
                 left.fill({rows.data(), true}, i, std::min(Left<P>::most, many - i), 0, count);
-                left.multiply({h_panels.panel(0, 0), depth, nullptr, to.data(), first > 0}, i);
+                left.multiply({h_panels.panel(0, 0), depth, nullptr, to.data(), first > 0}, i,
+                              i + Left<P>::most < many ? Ahead() : ahead(block + 1, 0, count));
             }
             if (call.grad_bias) add_rows(rows, static_cast<T *>(call.grad_bias) + v, many);
             v += many;

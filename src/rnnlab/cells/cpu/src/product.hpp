@@ -157,6 +157,21 @@ template <class P> struct Target {
     bool adds;             // whether sums begin with what `out` holds instead
 };
 
+// Memory that will be read next: fetched piece by piece beside a product, where packing it would wait for each line.
+class Ahead {
+  public:
+    Ahead() = default;
+    Ahead(const void *begin, int64_t bytes) : at(static_cast<const char *>(begin)), end(at + bytes) {}
+    // Fetch one of `pieces` equal parts of what is left.
+    void fetch(int64_t pieces) {
+        for (int64_t lines = (end - at + 64 * pieces - 1) / (64 * pieces); lines > 0 && at < end; --lines, at += 64)
+            __builtin_prefetch(at, 0, 2);
+    }
+
+  private:
+    const char *at = nullptr, *end = nullptr;
+};
+
 // Up to `most` rows of a left factor, packed for one block of k.
 template <class P> class Left {
     using T = Value<P>;
@@ -177,10 +192,13 @@ template <class P> class Left {
                         packed.data() + i * max_rows * deep + k / P::depth * kernel_rows(i));
     }
     // out[from + r] = [bias | out] + a b for each row r.
-    void multiply(const Target<P> &target, int64_t from) const {
+    void multiply(const Target<P> &target, int64_t from, Ahead ahead = {}) const {
         const Blocks<P> columns{target.columns};
         for (int64_t j = 0; j < columns.count(); ++j)
-            for (int64_t i = 0; i < blocks; ++i) multiply_tile(i, target, from, j);
+            for (int64_t i = 0; i < blocks; ++i) {
+                ahead.fetch((columns.count() - j) * blocks - i);
+                multiply_tile(i, target, from, j);
+            }
     }
 
   private:
