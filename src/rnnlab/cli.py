@@ -12,6 +12,7 @@ import sys
 from importlib import import_module
 
 from rnnlab.errors import CannotWriteError, ConfigError, OutOfMemoryError, UserError
+from rnnlab.hardware import quiet_idle_threads
 
 COMPOSED = {
     "train": "train a model: model=lstm task=sentiment; -m sweeps",
@@ -26,7 +27,10 @@ PLAIN = {
     "doctor": "what this machine has, and what works on it",
 }
 VERBS = {**COMPOSED, **PLAIN}
-BENCHMARKS = {"cells": "one layer beside torch.nn's: training, packed rows, inference, token by token"}
+BENCHMARKS = {
+    "cells": "one layer beside torch.nn's: training, packed rows, inference, token by token",
+    "train": "whole training steps beside the loops people write: same losses, then time and memory",
+}
 
 USAGE = """\
 usage: rnnlab VERB [key=value ...]
@@ -51,8 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Without the program's name; None: `sys.argv`.
     """
-    # Idle OpenMP threads that spin slow a shared machine many times over; torch reads this when it loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    quiet_idle_threads()  # here, before anything loads torch
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that has no such letter shows its number instead of ending the command.

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, TypeVar, dataclass_transform
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, doc
 from omegaconf import MISSING
 
-# slots: without them `+model.hiden_size=512`, the hint of Hydra's own error message, would be accepted and dropped.
-_schema = dataclass(kw_only=True, slots=True)
+Schema = TypeVar("Schema")
+
+
+@dataclass_transform(kw_only_default=True)
+def _schema(cls: type[Schema]) -> type[Schema]:
+    # slots: without them `+model.hiden_size=512`, the hint of Hydra's own error message, would be accepted and dropped.
+    return dataclass(kw_only=True, slots=True)(cls)
+
 
 Count = Annotated[int, Ge(1), Le(1_000_000_000)]
 Share = Annotated[float, Ge(0), Lt(1)]

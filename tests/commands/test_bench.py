@@ -17,7 +17,7 @@ def test_alone_it_lists_the_benchmarks(argv: list[str], capsys: pytest.CaptureFi
     assert all(f"\n  {name}  {about}\n" in told for name, about in BENCHMARKS.items())
 
 
-@pytest.mark.parametrize(("name", "hint"), [("cell", "did you mean cells?"), ("layers", "there is cells")])
+@pytest.mark.parametrize(("name", "hint"), [("cell", "did you mean cells?"), ("layers", "there is cells and train")])
 def test_an_unknown_benchmark_is_told(name: str, hint: str, capsys: pytest.CaptureFixture[str]):
     assert main(["bench", name]) == 2
     assert capsys.readouterr().err == f"error: bench has no benchmark '{name}'; {hint}\n"

@@ -29,6 +29,7 @@ from rnnlab.training.clipping import clip_gradients, gradient_norm
 from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.logs import EventLog, Progress, log
 from rnnlab.training.optimizers import Schedule, build_optimizer
+from rnnlab.training.parts import Part, nobody_asks
 from rnnlab.training.precision import autocast
 from rnnlab.training.signals import StopSignals
 
@@ -70,6 +71,7 @@ class Trainer:
             higher_is_better=task.higher_is_better,
         )
         self.averaged = self._build_average()
+        self.part: Part = nobody_asks
         self._state: State = None
         self._events: EventLog | None = None
 
@@ -191,20 +193,24 @@ class Trainer:
             # Values cross the edge between windows, gradients do not.
             state = detach(reset(self._state, window.starts))
             window = window.to(self.device)
-            with autocast(config.precision, self.device):
-                outputs, self._state = self.task.forward(self.model, window, state)
-            window_nats = self.task.nats(outputs, window)
-            (window_nats / num_targets).backward()
+            with self.part("forward"):
+                with autocast(config.precision, self.device):
+                    outputs, self._state = self.task.forward(self.model, window, state)
+                window_nats = self.task.nats(outputs, window)
+            with self.part("backward"):
+                (window_nats / num_targets).backward()
             nats += float(window_nats.detach())
             counters.sum_hits += self.task.hits(outputs.detach(), window)
         self._state = detach(self._state)
         self._refuse_non_finite("loss", nats / num_targets)
-        norm = gradient_norm(self.model.parameters())
-        self._refuse_non_finite("gradient norm", float(norm))
-        counters.sum_clipped += clip_gradients(
-            self.model.parameters(), norm, max_norm=config.clip_grad_norm, max_value=config.clip_grad_value
-        )
-        self.optimizer.step()
+        with self.part("clip"):
+            norm = gradient_norm(self.model.parameters())
+            self._refuse_non_finite("gradient norm", float(norm))
+            counters.sum_clipped += clip_gradients(
+                self.model.parameters(), norm, max_norm=config.clip_grad_norm, max_value=config.clip_grad_value
+            )
+        with self.part("optimizer"):
+            self.optimizer.step()
         counters.step += 1
         if self.averaged is not None and counters.epoch >= config.averaging_start_epoch:
             self.averaged.update_parameters(self.model)
