@@ -39,11 +39,11 @@ class OwnLoop:
     @property
     def part(self) -> Part:
         """Told which part of a step runs."""
-        return self._trainer.part
+        return self._trainer.steps.part
 
     @part.setter
     def part(self, part: Part) -> None:
-        self._trainer.part = part
+        self._trainer.steps.part = part
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take weights."""
