@@ -265,7 +265,9 @@ class TrainerConfig:
     averaging_start_epoch: Annotated[int, Ge(0), Le(1_000_000), doc("with averaging: first epoch averaged")] = 0
     precision: Annotated[Precision, doc("of the matrix products; bf16 keeps weights in fp32")] = Precision.fp32
     device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
-    threads: Annotated[int, Ge(0), Le(1024), doc("CPU threads; 0: as many as this process may use")] = 0
+    threads: Annotated[
+        int, Ge(0), Le(1024), doc("CPU threads; 0: $OMP_NUM_THREADS, else as many as this process may use")
+    ] = 0
     tune_allocator: Annotated[bool, doc("keep freed memory for the next step (Linux): faster on a CPU")] = True
     log_every_steps: Annotated[int, Ge(1), Le(1_000_000_000), doc("steps between TensorBoard points")] = 20
     histograms: Annotated[bool, doc("weights, gradients and gate saturation at each evaluation")] = False
@@ -296,7 +298,9 @@ class UseConfig:
     run: Annotated[str, MinLen(1), doc("a run's name (rnnlab runs lists them) or folder")] = MISSING
     checkpoint: Annotated[Checkpoint, doc("which of the run's checkpoints")] = Checkpoint.best
     device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
-    threads: Annotated[int, Ge(0), Le(1024), doc("CPU threads; 0: as many as this process may use")] = 0
+    threads: Annotated[
+        int, Ge(0), Le(1024), doc("CPU threads; 0: $OMP_NUM_THREADS, else as many as this process may use")
+    ] = 0
 
 
 @_schema

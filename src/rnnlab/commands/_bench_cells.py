@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     from rnnlab.hardware import set_threads, tune_allocator, usable_cores
 
     _refuse_bf16_without_instructions(request.cases)
-    threads, cores = set_threads(request.threads), usable_cores()
+    threads, cores = set_threads(request.threads or usable_cores()), usable_cores()
     # CPU time leaves out what else runs, which is what --load is about, and counts threads that wait as work.
     clock = time.process_time if threads == 1 and not request.load else time.perf_counter
     facts = machine_facts(cores=cores, allocator_keeps=tune_allocator(), clock=clock)

@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
     from rnnlab.benchmarks.steps.race import measure
     from rnnlab.hardware import plain_environment, set_threads, usable_cores
 
-    threads = set_threads(request.threads)
+    threads = set_threads(request.threads or usable_cores())
     # As the workers: CPU time leaves out what else runs, and counts threads that wait as work.
     clock = time.process_time if threads == 1 else time.perf_counter
     facts = machine_facts(cores=usable_cores(), allocator_keeps=False, clock=clock)

@@ -18,7 +18,7 @@ from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.config import CosineConfig, Precision, TrainConfig
 from rnnlab.errors import ConfigError, StoppedError
-from rnnlab.hardware import choose_device, set_threads, tune_allocator
+from rnnlab.hardware import choose_device, set_up
 from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
@@ -52,8 +52,7 @@ def run(request: Request) -> int:
     if config.name is not None:
         check_free(config.name)
     device = choose_device(config.trainer.device.value)
-    threads = set_threads(config.trainer.threads)
-    allocator = "tuned" if config.trainer.tune_allocator and tune_allocator() else "default"
+    machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
     task = build_task(config.task, config.trainer, config.seed)
     log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
@@ -66,7 +65,7 @@ def run(request: Request) -> int:
 
     def say_what_runs() -> None:
         log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
-        log.info("device: %s, threads: %d, %s allocator", device, threads, allocator)
+        log.info("device: %s, %s", device, machine)
 
     if config.dry_run:
         say_what_runs()
@@ -76,7 +75,7 @@ def run(request: Request) -> int:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
-        facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
+        facts = {"backend": backend, "device": str(device), **machine._asdict()}
         record_run(folder, request, task, {**facts, "num_parameters": parameters})
         record_result(folder, "running", {})
         return _fit(folder, config, task, model, device)
@@ -126,13 +125,12 @@ def _resume_locked(folder: Path, request: Request, changes: list[str]) -> int:
     for name in changes:
         setattr(config.trainer, name, getattr(request.settings.trainer, name))
     device = choose_device(config.trainer.device.value)
-    set_threads(config.trainer.threads)
-    if config.trainer.tune_allocator:
-        tune_allocator()
+    machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
     task = restore_task(config, folder)
     task.read_corpus()
     check_corpus(folder, task)
     log_to(folder)
+    log.info("device: %s, %s", device, machine)
     model = build_model(task, config).to(device)
     return _fit(folder, config, task, model, device, resume=True)
 
