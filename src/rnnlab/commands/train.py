@@ -32,7 +32,7 @@ from rnnlab.wording import listed
 log = logging.getLogger("rnnlab")
 
 # What may change when a run goes on: how long and how fast, never what is learned.
-CHANGEABLE = ("device", "max_epochs", "max_minutes", "max_steps", "patience", "threads")
+CHANGEABLE = ("device", "max_epochs", "max_minutes", "max_steps", "patience", "profile", "threads")
 _SHOWN = 3  # settings that a resume refuses, in its message
 
 

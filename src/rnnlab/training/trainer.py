@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.logs import EventLog, Progress, log
 from rnnlab.training.optimizers import Schedule, build_optimizer
 from rnnlab.training.precision import autocast
+from rnnlab.training.profiling import Profile
 from rnnlab.training.signals import StopSignals
 from rnnlab.training.steps import Steps
 
@@ -70,6 +72,7 @@ class Trainer:
         )
         self.averaged = build_average(model, config.trainer, device)
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
+        self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
 
     def resume(self) -> None:
@@ -124,6 +127,8 @@ class Trainer:
                     self._save()
                 self._raise_if_stopped(signals)
             progress.close()
+            if self._profile is not None:
+                self._profile.finish()
             log.info("%s; best %s at step %d", reason, self._shown_best(), self.counters.best_step)
             self._finish()
         finally:
@@ -143,9 +148,12 @@ class Trainer:
         self.model.train()
         while counters.index < len(windows) and self.counters.reason_to_end(self._config) is None:
             began = time.perf_counter()
-            group = [windows[i] for i in range(counters.index, min(counters.index + config.accumulate, len(windows)))]
-            values = self._step(group)
-            counters.index += len(group)
+            end = min(counters.index + config.accumulate, len(windows))
+            with nullcontext() if self._profile is None else self._profile.step():
+                with self.steps.part("data"):
+                    group = [windows[index] for index in range(counters.index, end)]
+                values = self._step(group)
+            counters.index = end
             if counters.index == len(windows):
                 counters.epoch, counters.index = counters.epoch + 1, 0
             is_logged = counters.step % config.log_every_steps == 0

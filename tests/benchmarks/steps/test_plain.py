@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,6 +11,7 @@ from safetensors.torch import load_file
 from rnnlab.benchmarks.steps.cases import CASES
 from rnnlab.benchmarks.steps.own import OwnLoop
 from rnnlab.benchmarks.steps.plain import PlainLoop
+from rnnlab.training.timeline import Timeline
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["plain", "tuned"])
@@ -41,3 +44,23 @@ def test_dropout_is_on_when_asked_for(made):
             losses.append(loop.step())
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert len(set(losses[1:])) == 3
+
+
+@pytest.mark.parametrize("name", ["ptb_650", "sentiment_lstm"])
+@pytest.mark.parametrize("own", [False, True], ids=["plain", "rnnlab"])
+def test_all_parts_of_a_step_are_found_and_add_up(made, own, name):
+    case, feed, _ = made(name)
+    loop = (
+        OwnLoop(case, feed, dropout=0.5, precision="fp32") if own else PlainLoop(case, feed, dropout=0.5, fused=False)
+    )
+    ticks = itertools.count()
+    timeline = Timeline(loop.model, lambda: float(next(ticks)))
+    loop.part = timeline.part
+    timeline.clear()
+    began = next(ticks)
+    loop.step()
+    found = timeline.clear()
+    both = ("embedding", "dropout", "recurrent", "decoder + loss")
+    assert {f"{way} {part}" for way in ("forward", "backward") for part in both} <= set(found)
+    assert {"data", "clip", "optimizer"} <= set(found)
+    assert sum(found.values()) == pytest.approx(next(ticks) - began, abs=2)

@@ -19,9 +19,9 @@ from rnnlab.benchmarks.steps.cases import TrainCase
 from rnnlab.benchmarks.steps.feed import read_feed
 from rnnlab.benchmarks.steps.own import OwnLoop
 from rnnlab.benchmarks.steps.plain import PlainLoop
-from rnnlab.benchmarks.steps.timeline import Timeline
 from rnnlab.hardware import tune_allocator
 from rnnlab.training.parts import nobody_asks
+from rnnlab.training.timeline import Timeline
 
 
 class Worker:

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import itertools
-
-import pytest
 import torch
 from torch import nn
 
-from rnnlab.benchmarks.steps.plain import PlainLoop
-from rnnlab.benchmarks.steps.timeline import Timeline
+from rnnlab.training.timeline import Timeline
 
 
 class Slow(nn.Module):
@@ -81,20 +77,3 @@ def test_every_moment_belongs_to_one_part():
     timeline.close()
     model.embedding(torch.ones(3))
     assert timeline.clear() == {"other": 1}, "nobody watches any more"
-
-
-@pytest.mark.parametrize("name", ["ptb_650", "sentiment_lstm"])
-def test_all_parts_of_a_real_step_are_found_and_add_up(made, name):
-    case, feed, _ = made(name)
-    loop = PlainLoop(case, feed, dropout=0.5, fused=False)
-    ticks = itertools.count()
-    timeline = Timeline(loop.model, lambda: float(next(ticks)))
-    loop.part = timeline.part
-    timeline.clear()
-    began = next(ticks)
-    loop.step()
-    found = timeline.clear()
-    both = ("embedding", "dropout", "recurrent", "decoder + loss")
-    assert {f"{way} {part}" for way in ("forward", "backward") for part in both} <= set(found)
-    assert {"data", "clip", "optimizer"} <= set(found)
-    assert sum(found.values()) == pytest.approx(next(ticks) - began, abs=2)
