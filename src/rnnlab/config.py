@@ -271,9 +271,7 @@ class TrainerConfig:
     tune_allocator: Annotated[bool, doc("keep freed memory for the next step (Linux): faster on a CPU")] = True
     log_every_steps: Annotated[int, Ge(1), Le(1_000_000_000), doc("steps between TensorBoard points")] = 20
     histograms: Annotated[bool, doc("weights, gradients and gate saturation at each evaluation")] = False
-    profile: Annotated[bool, doc("time some steps by part: profile/ in the run's folder")] = (
-        False
-    )
+    profile: Annotated[bool, doc("time some steps by part: profile/ in the run's folder")] = False
     checkpoint_every_steps: Annotated[
         int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")
     ] = None

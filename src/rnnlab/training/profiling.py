@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +108,7 @@ class Profile:
     @contextmanager
     def _tracing(self) -> Iterator[None]:
         if self._profiler is None:
+            os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would print that it starts and stops
             cuda = [ProfilerActivity.CUDA] if self._device.type == "cuda" else []
             self._profiler = profile(activities=[ProfilerActivity.CPU, *cuda], acc_events=True)
             self._profiler.start()
