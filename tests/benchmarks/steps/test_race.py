@@ -38,12 +38,12 @@ def test_a_worker_that_dies_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(script))
     process = Process(CASE, "rnnlab", tmp_path, 1, os.environ)
     with pytest.raises(OutOfMemoryError, match="ptb_650: rnnlab was killed, which is what"):
-        process.ask("build", dropout=0.0)
+        process.ask("build", dropout=0.0, rate=1.0)
     process.close()
     script.write_text("#!/bin/sh\nexit 3\n")
     process = Process(CASE, "rnnlab", tmp_path, 1, os.environ)
     with pytest.raises(RuntimeError, match="ended with exit code 3"):
-        process.ask("build", dropout=0.0)
+        process.ask("build", dropout=0.0, rate=1.0)
     process.close()
 
 

@@ -15,7 +15,7 @@ def test_a_worker_builds_steps_and_tells_the_parts(made, monkeypatch, contender)
     monkeypatch.setattr(module, "tune_allocator", lambda: tuned.append(1) or True)  # it would stay for other tests
     case, _feed, folder = made("ptb_650")
     worker = Worker(case, contender, folder, threads=1)
-    about = worker.answer({"do": "build", "dropout": 0.0})
+    about = worker.answer({"do": "build", "dropout": 0.0, "rate": 1.0})
     assert bool(tuned) == (contender != "plain")
     assert about["allocator"] == ("as it comes" if contender == "plain" else "keeps freed memory")
     assert (about["backend"] == "torch.nn") == (contender in ("plain", "tuned"))
@@ -23,7 +23,7 @@ def test_a_worker_builds_steps_and_tells_the_parts(made, monkeypatch, contender)
     assert first["tokens"] == case.batch_size * 5
     assert first["loss"] == pytest.approx(3.4, abs=0.1)  # a guess among 30: ln 30 = 3.40
     second = worker.answer({"do": "step"})["loss"]
-    worker.answer({"do": "build", "dropout": 0.0})
+    worker.answer({"do": "build", "dropout": 0.0, "rate": 1.0})
     assert worker.answer({"do": "step"})["loss"] == pytest.approx(first["loss"], rel=1e-6), "from the first weights"
     assert second != first["loss"]
     (parts,) = worker.answer({"do": "parts", "steps": 1})["parts"]

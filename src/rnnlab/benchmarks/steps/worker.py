@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Worker:
         """Do what `do` says: build, step, or parts."""
         match request["do"]:
             case "build":
-                return self._build(request["dropout"])
+                return self._build(request["dropout"], request["rate"])
             case "step":
                 return self._step()
             case "parts":
@@ -54,16 +55,16 @@ class Worker:
             case _:
                 raise AssertionError(f"nobody asks for {request}")
 
-    def _build(self, dropout: float) -> dict[str, Any]:
+    def _build(self, dropout: float, rate: float) -> dict[str, Any]:
         """Build the loop anew, from the first weights, and begin to watch for peak memory."""
         self._loop = None
-        feed = read_feed(self._folder)
+        case, feed = replace(self._case, lr=rate * self._case.lr), read_feed(self._folder)
         torch.manual_seed(0)
         if self._contender in ("plain", "tuned"):
-            self._loop = PlainLoop(self._case, feed, dropout=dropout, fused=self._contender == "tuned")
+            self._loop = PlainLoop(case, feed, dropout=dropout, fused=self._contender == "tuned")
         else:
             precision = "bf16" if self._contender == "bf16" else "fp32"
-            self._loop = OwnLoop(self._case, feed, dropout=dropout, precision=precision)
+            self._loop = OwnLoop(case, feed, dropout=dropout, precision=precision)
         self._loop.load(load_file(self._folder / "weights.safetensors"))
         reset_peak()
         return {
