@@ -86,7 +86,7 @@ class Steps:
             with self.part("forward"):
                 with autocast(self._config.precision, self._device):
                     outputs, self.state = self._task.forward(self._model, window, state)
-                window_nats = self._task.nats(outputs, window)
+                    window_nats = self._task.nats(outputs, window)
             with self.part("backward"):
                 (window_nats / num_targets).backward()
             nats.append(window_nats.detach())
