@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import CannotWriteError, ConfigError
 from rnnlab.wording import did_you_mean
 
 Parser = TypeVar("Parser", bound=argparse.ArgumentParser)
@@ -38,6 +38,31 @@ def one_line_errors(parser: Parser, hint: Callable[[str], str] = lambda option: 
 
     parser.error = refuse
     return parser
+
+
+def names(option: str, text: str, known: Collection[str]) -> list[str]:
+    """Split 'S,M' into names, each once.
+
+    Raises:
+        ConfigError: One is not known.
+    """
+    found = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in found:
+        if name not in known:
+            raise ConfigError(
+                f"{option}: expected some of {','.join(known)}, got '{name}'{did_you_mean(name, list(known))}"
+            )
+    return found
+
+
+def check_writable(file: Path | None) -> None:
+    """Refuse a file for results before they are made.
+
+    Raises:
+        CannotWriteError: There is no folder for it.
+    """
+    if file is not None and not file.absolute().parent.is_dir():
+        raise CannotWriteError(f"cannot write {file}: there is no folder {file.parent}")
 
 
 def config_dir(argv: list[str]) -> Path | None:

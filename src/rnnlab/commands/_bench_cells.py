@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rnnlab import __version__
 from rnnlab.benchmarks.cases import MODES, NUM_GATES, SHAPES, Case, list_cases
-from rnnlab.commandline.options import one_line_errors
-from rnnlab.errors import CannotWriteError, ConfigError
+from rnnlab.commandline.options import check_writable, names, one_line_errors
+from rnnlab.errors import ConfigError
 from rnnlab.json_files import write_json
-from rnnlab.wording import did_you_mean
+from rnnlab.wording import milliseconds
 
 if TYPE_CHECKING:
     from rnnlab.benchmarks.cells import Measured
@@ -117,11 +117,10 @@ def read_request(argv: list[str]) -> Request:
         raise ConfigError(f"--seconds must be above 0, got {options.seconds:g}")
     if options.load and options.modes not in (None, "train"):
         raise ConfigError(f"--load measures training steps, got --modes {options.modes}; leave --modes out")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise CannotWriteError(f"cannot write {options.json}: there is no folder {options.json.parent}")
-    shapes = _names("--shapes", options.shapes or ("S,M" if options.load else ",".join(SHAPES)), SHAPES)
-    modes = ["train"] if options.load else _names("--modes", options.modes or ",".join(_default_modes()), MODES)
-    cases = list_cases([SHAPES[name] for name in shapes], _names("--cells", options.cells, NUM_GATES), modes)
+    check_writable(options.json)
+    shapes = names("--shapes", options.shapes or ("S,M" if options.load else ",".join(SHAPES)), SHAPES)
+    modes = ["train"] if options.load else names("--modes", options.modes or ",".join(_default_modes()), MODES)
+    cases = list_cases([SHAPES[name] for name in shapes], names("--cells", options.cells, NUM_GATES), modes)
     threads = options.threads or (0 if options.load else 1)
     return Request(cases, options.seconds, threads, options.load, options.json)
 
@@ -133,7 +132,7 @@ def progress(case: Case, found: list[Measured]) -> str:
     for one in found:
         faster = f", {one.speedup.median:.2f}x" if one.speedup else ""
         slower = f", {one.slowdown:.1f} times slower on busy cores" if one.slowdown else ""
-        parts.append(f"{_way(one)} {_milliseconds(one.seconds.median)} ms{faster}{slower}")
+        parts.append(f"{_way(one)} {milliseconds(one.seconds.median)} ms{faster}{slower}")
     return "; ".join(parts)
 
 
@@ -171,8 +170,8 @@ def _row(case: Case, base: Measured, one: Measured) -> tuple[str, ...]:
     return (
         *(case.mode, case.cell, case.shape.name),
         _way(one),
-        _milliseconds(base.seconds.median),
-        _milliseconds(one.seconds.median),
+        milliseconds(base.seconds.median),
+        milliseconds(one.seconds.median),
         f"{one.speedup.median:.2f}x",
         f"{one.speedup.lower:.2f}-{one.speedup.upper:.2f}",
         f"{one.gflops:.1f}",
@@ -186,7 +185,7 @@ def _load_row(case: Case, one: Measured) -> tuple[str, ...]:
     return (
         *(case.mode, case.cell, case.shape.name),
         _way(one),
-        *(_milliseconds(seconds) for seconds in times),
+        *(milliseconds(seconds) for seconds in times),
         f"{one.slowdown:.1f}",
     )
 
@@ -194,23 +193,6 @@ def _load_row(case: Case, one: Measured) -> tuple[str, ...]:
 def _way(one: Measured) -> str:
     """Name a contender, and what it is where the name does not say: 'auto: torch'."""
     return f"{one.name}: {one.backend}" if one.name == "auto" else one.name
-
-
-def _milliseconds(seconds: float) -> str:
-    """Return a time in ms with three digits that count: 0.81, 12.3, 1,240."""
-    value = 1e3 * seconds
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def _names(option: str, text: str, known: dict[str, Any]) -> list[str]:
-    """Split 'S,M' and refuse what is not known."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"{option}: expected some of {','.join(known)}, got '{name}'{did_you_mean(name, list(known))}"
-            )
-    return names
 
 
 def _default_modes() -> list[str]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rnnlab import __version__
 from rnnlab.benchmarks.steps.cases import CASES, CONTENDERS, TrainCase
-from rnnlab.commandline.options import one_line_errors
-from rnnlab.errors import CannotWriteError, ConfigError
+from rnnlab.commandline.options import check_writable, names, one_line_errors
+from rnnlab.errors import ConfigError
 from rnnlab.json_files import write_json
-from rnnlab.wording import did_you_mean
+from rnnlab.wording import milliseconds
 
 if TYPE_CHECKING:
     from rnnlab.benchmarks.steps.race import Measured
@@ -139,11 +139,10 @@ def read_request(argv: list[str]) -> Request:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
     if not 0 < options.seconds < float("inf"):
         raise ConfigError(f"--seconds must be above 0, got {options.seconds:g}")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise CannotWriteError(f"cannot write {options.json}: there is no folder {options.json.parent}")
+    check_writable(options.json)
     return Request(
-        cases=[CASES[name] for name in _names("--cases", options.cases, CASES)],
-        contenders=_names("--contenders", options.contenders or ",".join(_default_contenders()), CONTENDERS),
+        cases=[CASES[name] for name in names("--cases", options.cases, CASES)],
+        contenders=names("--contenders", options.contenders or ",".join(_default_contenders()), CONTENDERS),
         source=options.data,
         threads=options.threads or 0,
         parity_steps=options.parity_steps,
@@ -159,7 +158,7 @@ def progress(case: TrainCase, found: list[Measured]) -> str:
     parts = [f"{case.name}: losses agree to {worst:.0e}"]
     for one in found:
         faster = f", {one.speedup.median:.2f}x" if one.speedup else ""
-        parts.append(f"{one.name} {_milliseconds(one.seconds.median)} ms{faster}")
+        parts.append(f"{one.name} {milliseconds(one.seconds.median)} ms{faster}")
     return "; ".join(parts)
 
 
@@ -175,21 +174,21 @@ def print_report(report: dict[str, Any], measured: list[tuple[TrainCase, list[Me
     print(f"before, {report['load_average']['end']} after")
     headings = ("case", "contender", "ms a step", "faster", "quartiles", "tokens/s", "peak MB", "loss differs")
     print_table(headings, [_row(case, one) for case, found in measured for one in found], left=2)
-    names = list(dict.fromkeys(name for _, found in measured for one in found for name in one.parts))
+    parts = list(dict.fromkeys(name for _, found in measured for one in found for name in one.parts))
     print("\nms of a step, by part")
     rows = [
-        (case.name, one.name, *(f"{1e3 * one.parts[name]:.1f}" if name in one.parts else "" for name in names))
+        (case.name, one.name, *(f"{1e3 * one.parts[name]:.1f}" if name in one.parts else "" for name in parts))
         for case, found in measured
         for one in found
     ]
-    print_table(("case", "contender", *(name.replace(" ", "\n", 1) for name in names)), rows, left=2)
+    print_table(("case", "contender", *(name.replace(" ", "\n", 1) for name in parts)), rows, left=2)
 
 
 def _row(case: TrainCase, one: Measured) -> tuple[str, ...]:
     return (
         case.name,
         one.name,
-        _milliseconds(one.seconds.median),
+        milliseconds(one.seconds.median),
         f"{one.speedup.median:.2f}x" if one.speedup else "",
         f"{one.speedup.lower:.2f}-{one.speedup.upper:.2f}" if one.speedup else "",
         f"{one.tokens_per_second:,.0f}",
@@ -198,25 +197,8 @@ def _row(case: TrainCase, one: Measured) -> tuple[str, ...]:
     )
 
 
-def _milliseconds(seconds: float) -> str:
-    """Return a time in ms with three digits that count: 0.81, 12.3, 1,240."""
-    value = 1e3 * seconds
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-
-
 def _default_contenders() -> list[str]:
     """Leave out what this processor cannot do."""
     from rnnlab.cells.cpu.library import library
 
     return [name for name in CONTENDERS if name != "bf16" or library().multiplies_bfloat16]
-
-
-def _names(option: str, text: str, known: dict[str, Any]) -> list[str]:
-    """Split 'ptb_650,music_gru' and refuse what is not known."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"{option}: expected some of {','.join(known)}, got '{name}'{did_you_mean(name, list(known))}"
-            )
-    return names
