@@ -16,7 +16,7 @@ from rnnlab.runs import list_runs, read_json
 
 # What may differ between runs of one row: it changes how fast and where, not what is learned.
 IGNORED = ("seed", "name", "resume")
-IGNORED_OF_TRAINER = ("device", "threads", "tune_allocator")
+IGNORED_OF_TRAINER = ("device", "profile", "threads", "tune_allocator")
 
 
 def recipe(config: dict[str, Any]) -> str:

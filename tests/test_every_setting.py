@@ -81,6 +81,7 @@ CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "trainer.tune_allocator": ("music", "false", ()),
     "trainer.log_every_steps": ("music", "3", ()),
     "trainer.histograms": ("music", "true", ()),
+    "trainer.profile": ("music", "true", LONG),
     "trainer.checkpoint_every_steps": ("music", "1", ()),
     "trainer.num_samples": ("music", "0", ()),
     "trainer.sample_len": ("music", "3", ()),
@@ -117,6 +118,7 @@ def outcome(folder: Path, written: list[str]) -> dict[str, object]:
         "weights": hashlib.sha256((folder / "checkpoints/last/model.safetensors").read_bytes()).hexdigest(),
         "events": events,
         "checkpoints": written,
+        "profile": sorted(path.name for path in (folder / "profile").glob("*")),
     }
 
 

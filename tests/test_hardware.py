@@ -14,16 +14,17 @@ SOURCE = Path(hardware.__file__).resolve().parents[1]
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine with a number of cores to run on and a control group's cpu.max file."""
+    """A machine with a number of cores to run on and the files of its control groups, or cpu.max of the root alone."""
 
-    def make(cores, cpu_max=None):
+    def make(cores, files=None):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        files = {"/sys/fs/cgroup/cpu.max": files} if isinstance(files, str) else files or {}
 
         def read_text(path):
-            assert str(path) == "/sys/fs/cgroup/cpu.max"
-            if cpu_max is None:
+            if str(path) not in files:
                 raise FileNotFoundError
-            return cpu_max
+            return files[str(path)]
 
         monkeypatch.setattr(Path, "read_text", read_text)
 
@@ -45,6 +46,46 @@ def machine(monkeypatch):
 )
 def test_usable_cores_are_those_the_process_may_run_on_and_pay_for(machine, cores, cpu_max, usable):
     machine(cores, cpu_max)
+    assert hardware.usable_cores() == usable
+
+
+V1 = "3:memory:/job\n2:cpu,cpuacct:/job/mine\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "usable"),
+    [
+        # A service's group, tighter than the slice it is in, and the other way round.
+        ({"/proc/self/cgroup": "0::/slice/mine\n", "/sys/fs/cgroup/slice/mine/cpu.max": "300000 100000"}, 3),
+        (
+            {
+                "/proc/self/cgroup": "0::/slice/mine\n",
+                "/sys/fs/cgroup/slice/mine/cpu.max": "300000 100000",
+                "/sys/fs/cgroup/slice/cpu.max": "200000 100000",
+            },
+            2,
+        ),
+        # Version 1 keeps two numbers in two files; a container sees its own as the root.
+        (
+            {
+                "/proc/self/cgroup": V1,
+                "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "250000\n",
+                "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "50000\n",
+            },
+            5,
+        ),
+        (
+            {
+                "/proc/self/cgroup": V1,
+                "/sys/fs/cgroup/cpu/job/mine/cpu.cfs_quota_us": "-1\n",
+                "/sys/fs/cgroup/cpu/job/mine/cpu.cfs_period_us": "100000\n",
+            },
+            8,
+        ),
+    ],
+)
+def test_every_control_group_on_the_way_up_may_have_a_quota(machine, files, usable):
+    machine(8, files)
     assert hardware.usable_cores() == usable
 
 
@@ -102,6 +143,56 @@ def test_threads_are_set_and_none_given_means_all_usable(machine, wanted, thread
     try:
         assert hardware.set_threads(wanted) == threads
         assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "threads"), [("2", 0, 2), ("2", 3, 3), ("4,2", 0, 4), ("0", 0, 5), ("x", 0, 5)]
+)
+def test_the_users_number_of_openmp_threads_holds_unless_another_is_asked_for(
+    machine, monkeypatch, given, wanted, threads
+):
+    machine(5)
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    before = torch.get_num_threads()
+    try:
+        assert hardware.set_threads(wanted) == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
+def test_how_idle_threads_wait_is_decided_unless_the_user_has(monkeypatch, name):
+    for other in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setattr(hardware, "_SET_BY_US", {})
+    monkeypatch.setenv(name, "7")
+    assert not hardware.quiet_idle_threads()
+    assert hardware.plain_environment() == dict(os.environ)
+    monkeypatch.delenv(name)
+    before = dict(os.environ)
+    assert hardware.quiet_idle_threads()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert hardware.plain_environment() == before, "what a program of the user's own would see"
+
+
+@pytest.mark.parametrize(
+    ("environment", "idle"),
+    [({"OMP_WAIT_POLICY": "passive"}, "sleep"), ({"GOMP_SPINCOUNT": "0"}, "sleep"), ({}, "spin")],
+)
+def test_a_process_is_set_up_in_one_go_and_says_how(machine, monkeypatch, environment, idle):
+    machine(5)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(hardware, "tune_allocator", lambda: True)
+    before = torch.get_num_threads()
+    try:
+        assert hardware.set_up(2, keep_memory=True) == (2, 5, idle, "tuned")
+        said = str(hardware.set_up(0, keep_memory=False))
+        assert said == f"threads: 5 of 5 cores, idle ones {idle}, default allocator"
     finally:
         torch.set_num_threads(before)
 

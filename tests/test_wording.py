@@ -5,7 +5,7 @@ import pytest
 from rnnlab.tasks.music import Music
 from rnnlab.tasks.next_word import NextWord
 from rnnlab.tasks.sentiment import Sentiment
-from rnnlab.wording import better, right_choice
+from rnnlab.wording import better, milliseconds, right_choice
 
 
 @pytest.mark.parametrize("task", [Music, NextWord, Sentiment])
@@ -22,3 +22,8 @@ def test_another_word_for_a_choice_is_put_right_and_a_typo_guessed_at():
     assert right_choice("Gpu", ["cpu", "cuda"]) == "; use cuda"
     assert right_choice("gpu", ["rnn", "gru"]) == "; did you mean gru?"
     assert right_choice("zzz", ["cpu", "cuda"]) == ""
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.00081, "0.81"), (0.0123, "12.3"), (0.123, "123"), (1.24, "1,240")])
+def test_times_have_three_digits_that_count(seconds, said):
+    assert milliseconds(seconds) == said

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from rnnlab import startup
 from rnnlab.errors import CannotWriteError, ConfigError, OutOfMemoryError, UserError
+from rnnlab.hardware import quiet_idle_threads
 
 COMPOSED = {
     "train": "train a model: model=lstm task=sentiment; -m sweeps",
@@ -30,6 +31,7 @@ VERBS = {**COMPOSED, **PLAIN}
 BENCHMARKS = {
     "cells": "one layer beside torch.nn's: training, packed rows, inference, token by token",
     "start": "seconds from pressing enter to the first step, for each corpus on this machine",
+    "train": "whole training steps beside the loops people write: same losses, then time and memory",
 }
 
 USAGE = """\
@@ -56,8 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Without the program's name; None: `sys.argv`.
     """
     startup.begin(since_process_start=argv is None)
-    # Idle OpenMP threads that spin slow a shared machine many times over; torch reads this when it loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    quiet_idle_threads()  # here, before anything loads torch
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that has no such letter shows its number instead of ending the command.

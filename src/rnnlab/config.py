@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, TypeVar, dataclass_transform
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, doc
 from omegaconf import MISSING
 
-# slots: without them `+model.hiden_size=512`, the hint of Hydra's own error message, would be accepted and dropped.
-_schema = dataclass(kw_only=True, slots=True)
+Schema = TypeVar("Schema")
+
+
+@dataclass_transform(kw_only_default=True)
+def _schema(cls: type[Schema]) -> type[Schema]:
+    # slots: without them `+model.hiden_size=512`, the hint of Hydra's own error message, would be accepted and dropped.
+    return dataclass(kw_only=True, slots=True)(cls)
+
 
 Count = Annotated[int, Ge(1), Le(1_000_000_000)]
 Share = Annotated[float, Ge(0), Lt(1)]
@@ -270,10 +276,13 @@ class TrainerConfig:
     averaging_start_epoch: Annotated[int, Ge(0), Le(1_000_000), doc("with averaging: first epoch averaged")] = 0
     precision: Annotated[Precision, doc("of the matrix products; bf16 keeps weights in fp32")] = Precision.fp32
     device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
-    threads: Annotated[int, Ge(0), Le(1024), doc("CPU threads; 0: as many as this process may use")] = 0
+    threads: Annotated[
+        int, Ge(0), Le(1024), doc("CPU threads; 0: $OMP_NUM_THREADS, else as many as this process may use")
+    ] = 0
     tune_allocator: Annotated[bool, doc("keep freed memory for the next step (Linux): faster on a CPU")] = True
     log_every_steps: Annotated[int, Ge(1), Le(1_000_000_000), doc("steps between TensorBoard points")] = 20
     histograms: Annotated[bool, doc("weights, gradients and gate saturation at each evaluation")] = False
+    profile: Annotated[bool, doc("time some steps by part: profile/ in the run's folder")] = False
     checkpoint_every_steps: Annotated[
         int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")
     ] = None
@@ -301,7 +310,9 @@ class UseConfig:
     run: Annotated[str, MinLen(1), doc("a run's name (rnnlab runs lists them) or folder")] = MISSING
     checkpoint: Annotated[Checkpoint, doc("which of the run's checkpoints")] = Checkpoint.best
     device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
-    threads: Annotated[int, Ge(0), Le(1024), doc("CPU threads; 0: as many as this process may use")] = 0
+    threads: Annotated[
+        int, Ge(0), Le(1024), doc("CPU threads; 0: $OMP_NUM_THREADS, else as many as this process may use")
+    ] = 0
 
 
 @_schema

@@ -65,3 +65,9 @@ def better(tag: str) -> str:
 def _ratio(word: str, other: str) -> float:
     """Return how alike two words are, 0 to 1, whatever their case."""
     return SequenceMatcher(None, word.lower(), other.lower(), autojunk=False).ratio()
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time in ms with three digits that count: 0.81, 12.3, 1,240."""
+    value = 1e3 * seconds
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"

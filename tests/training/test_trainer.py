@@ -192,8 +192,8 @@ def test_no_gradient_crosses_a_windows_edge_and_the_state_does(lab, tmp_path):
     trainer = lab.trainer(tmp_path, lab.config(optimizer=sgd(1e-9), clip_grad_norm=None, cell=Cell.gru))
     windows = trainer.task.train_windows(0)
     trainer._step([windows[0]])
-    state = trainer._state.clone()
-    assert trainer._state.grad_fn is None
+    state = trainer.steps.state.clone()
+    assert trainer.steps.state.grad_fn is None
     trainer._step([windows[1]])
     model = copy.deepcopy(trainer.model)
     model.zero_grad()

@@ -14,6 +14,7 @@ from rnnlab.benchmarks.cases import MODES, NUM_GATES, SHAPES, Case, list_cases
 from rnnlab.commandline.options import check_writable, names, one_line_errors
 from rnnlab.errors import ConfigError
 from rnnlab.json_files import write_json
+from rnnlab.wording import milliseconds
 
 if TYPE_CHECKING:
     from rnnlab.benchmarks.cells import Measured
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> int:
     from rnnlab.hardware import set_threads, tune_allocator, usable_cores
 
     _refuse_bf16_without_instructions(request.cases)
-    threads, cores = set_threads(request.threads), usable_cores()
+    threads, cores = set_threads(request.threads or usable_cores()), usable_cores()
     # CPU time leaves out what else runs, which is what --load is about, and counts threads that wait as work.
     clock = time.process_time if threads == 1 and not request.load else time.perf_counter
     facts = machine_facts(cores=cores, allocator_keeps=tune_allocator(), clock=clock)
@@ -131,7 +132,7 @@ def progress(case: Case, found: list[Measured]) -> str:
     for one in found:
         faster = f", {one.speedup.median:.2f}x" if one.speedup else ""
         slower = f", {one.slowdown:.1f} times slower on busy cores" if one.slowdown else ""
-        parts.append(f"{_way(one)} {_milliseconds(one.seconds.median)} ms{faster}{slower}")
+        parts.append(f"{_way(one)} {milliseconds(one.seconds.median)} ms{faster}{slower}")
     return "; ".join(parts)
 
 
@@ -169,8 +170,8 @@ def _row(case: Case, base: Measured, one: Measured) -> tuple[str, ...]:
     return (
         *(case.mode, case.cell, case.shape.name),
         _way(one),
-        _milliseconds(base.seconds.median),
-        _milliseconds(one.seconds.median),
+        milliseconds(base.seconds.median),
+        milliseconds(one.seconds.median),
         f"{one.speedup.median:.2f}x",
         f"{one.speedup.lower:.2f}-{one.speedup.upper:.2f}",
         f"{one.gflops:.1f}",
@@ -184,7 +185,7 @@ def _load_row(case: Case, one: Measured) -> tuple[str, ...]:
     return (
         *(case.mode, case.cell, case.shape.name),
         _way(one),
-        *(_milliseconds(seconds) for seconds in times),
+        *(milliseconds(seconds) for seconds in times),
         f"{one.slowdown:.1f}",
     )
 
@@ -192,12 +193,6 @@ def _load_row(case: Case, one: Measured) -> tuple[str, ...]:
 def _way(one: Measured) -> str:
     """Name a contender, and what it is where the name does not say: 'auto: torch'."""
     return f"{one.name}: {one.backend}" if one.name == "auto" else one.name
-
-
-def _milliseconds(seconds: float) -> str:
-    """Return a time in ms with three digits that count: 0.81, 12.3, 1,240."""
-    value = 1e3 * seconds
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def _default_modes() -> list[str]:

@@ -14,7 +14,7 @@ from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
 from rnnlab.config import TrainConfig, UseConfig
 from rnnlab.errors import CheckpointError, ConfigError
-from rnnlab.hardware import choose_device, set_threads, tune_allocator
+from rnnlab.hardware import choose_device, set_up
 from rnnlab.runs import find_run, read_json
 from rnnlab.schema import train_settings
 from rnnlab.tasks import Task, build_task
@@ -46,8 +46,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     """
     folder = find_run(use.run)
     device = choose_device(use.device.value)
-    set_threads(use.threads)
-    tune_allocator()
+    set_up(use.threads, keep_memory=True)
     config = saved_settings(folder)
     task = restore_task(config, folder)
     model = build_model(task, config)

@@ -20,7 +20,7 @@ from rnnlab.commands._tables import print_scores
 from rnnlab.config import CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.errors import ConfigError, StoppedError
-from rnnlab.hardware import choose_device, set_threads, tune_allocator
+from rnnlab.hardware import choose_device, set_up
 from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
@@ -34,7 +34,7 @@ from rnnlab.wording import listed
 log = logging.getLogger("rnnlab")
 
 # What may change when a run goes on: how long and how fast, never what is learned.
-CHANGEABLE = ("device", "max_epochs", "max_minutes", "max_steps", "patience", "threads")
+CHANGEABLE = ("device", "max_epochs", "max_minutes", "max_steps", "patience", "profile", "threads")
 _SHOWN = 3  # settings that a resume refuses, in its message
 
 
@@ -54,8 +54,7 @@ def run(request: Request) -> int:
     if config.name is not None:
         check_free(config.name)
     device = choose_device(config.trainer.device.value)
-    threads = set_threads(config.trainer.threads)
-    allocator = "tuned" if config.trainer.tune_allocator and tune_allocator() else "default"
+    machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
     task = build_task(config.task, config.trainer, config.seed)
     log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
@@ -74,7 +73,7 @@ def run(request: Request) -> int:
             share = 100 * padding["padding_share"]
             log.info("batches: %d an epoch; padding %.1f %% of the steps", windows.num_batches, share)
         log.info("model: %s, %s parameters; cells: %s", config.model.cell.value, f"{parameters:,}", backend)
-        log.info("device: %s, threads: %d, %s allocator", device, threads, allocator)
+        log.info("device: %s, %s", device, machine)
 
     if config.dry_run:
         say_what_runs()
@@ -84,7 +83,7 @@ def run(request: Request) -> int:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
-        facts = {"backend": backend, "device": str(device), "threads": threads, "allocator": allocator}
+        facts = {"backend": backend, "device": str(device), **machine._asdict()}
         record_run(folder, request, task, {**facts, **padding, "num_parameters": parameters})
         record_result(folder, "running", {})
         return _fit(folder, config, task, model, device)
@@ -134,14 +133,13 @@ def _resume_locked(folder: Path, request: Request, changes: list[str]) -> int:
     for name in changes:
         setattr(config.trainer, name, getattr(request.settings.trainer, name))
     device = choose_device(config.trainer.device.value)
-    set_threads(config.trainer.threads)
-    if config.trainer.tune_allocator:
-        tune_allocator()
+    machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
     task = restore_task(config, folder)
     task.read_corpus()
     startup.lap("corpus")
     check_corpus(folder, task)
     log_to(folder)
+    log.info("device: %s, %s", device, machine)
     model = build_model(task, config).to(device)
     return _fit(folder, config, task, model, device, resume=True)
 

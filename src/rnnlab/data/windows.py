@@ -34,12 +34,16 @@ class Window:
     starts: Tensor
 
     def to(self, device: torch.device | str) -> Window:
-        """Copy to a device; tensors that are there already are shared, not copied."""
+        """Copy to a device; tensors that are there already are shared, not copied.
+
+        Copies to a GPU go through pinned memory and are not waited for.
+        """
+        device = torch.device(device)
         return Window(
-            inputs=self.inputs.to(device, non_blocking=True),
-            targets=self.targets.to(device, non_blocking=True),
-            lengths=None if self.lengths is None else self.lengths.to(device, non_blocking=True),
-            starts=self.starts.to(device, non_blocking=True),
+            inputs=_copy(self.inputs, device),
+            targets=_copy(self.targets, device),
+            lengths=None if self.lengths is None else _copy(self.lengths, device),
+            starts=_copy(self.starts, device),
         )
 
     @property
@@ -56,6 +60,14 @@ class Window:
         if self.targets.dim() == 1:
             return self.targets.numel()
         return self.num_tokens
+
+
+def _copy(tensor: Tensor, device: torch.device) -> Tensor:
+    # From ordinary memory the driver copies twice, and the host waits for the first. torch keeps pinned blocks for
+    # later, and none is reused before its copy is done.
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 class WindowSource(Protocol):

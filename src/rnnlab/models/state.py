@@ -43,4 +43,4 @@ def reset(state: State, starts: Tensor) -> State:
 
 def _zero(h: Tensor, starts: Tensor) -> Tensor:
     # masked_fill, not a product: nan in the old state of a row must not reach the new sequence.
-    return h.masked_fill(starts.to(h.device)[None, :, None], 0.0)
+    return h.masked_fill(starts.to(h.device, non_blocking=True)[None, :, None], 0.0)

@@ -107,8 +107,11 @@ class Task(ABC):
         """Empty scores."""
 
     @abstractmethod
-    def hits(self, outputs: Tensor, window: Window) -> int:
-        """Right predictions among a training window's targets; 0 for tasks whose measure does not ask."""
+    def hits(self, outputs: Tensor, window: Window) -> Tensor | int:
+        """Right predictions among a training window's targets; 0 for tasks whose measure does not ask.
+
+        A scalar tensor is read later: asking it at once would wait for the device at every step.
+        """
 
     @abstractmethod
     def measures(self, loss: float, hit_share: float) -> dict[str, float]:

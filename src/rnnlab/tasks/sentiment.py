@@ -162,9 +162,9 @@ class Sentiment(Task):
         """Empty scores."""
         return ClassScores(self.label_names)
 
-    def hits(self, outputs: Tensor, window: Window) -> int:
+    def hits(self, outputs: Tensor, window: Window) -> Tensor:
         """Texts put into their own class."""
-        return int((outputs.argmax(-1) == window.targets).sum())
+        return (outputs.argmax(-1) == window.targets).sum()
 
     def measures(self, loss: float, hit_share: float) -> dict[str, float]:
         """Accuracy on the texts trained on, dropout included."""

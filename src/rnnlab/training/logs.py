@@ -40,6 +40,7 @@ NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
         "histograms",
         "log_every_steps",
         "num_samples",
+        "profile",
         "sample_len",
         "threads",
         "tune_allocator",

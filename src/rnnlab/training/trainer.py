@@ -1,36 +1,37 @@
 """The training loop. Nothing here knows words, reviews or notes: a task gives windows, a loss and scores.
 
-One step: fetch the windows, forward, backward, clip (nan stops before any weight changes), update, log, and when it is
-due evaluate and save. Everything that a later step depends on is in `Counters`, the carried state or the generators,
-and all of it is in every checkpoint: a run that is stopped and resumed equals the uninterrupted one bit for bit on a
-CPU.
+One step: fetch the windows, forward, backward, clip (nan stops before any weight changes), update (all that is in
+`steps.py`), log, and when it is due evaluate and save. Everything that a later step depends on is in `Counters`, the
+carried state or the generators, and all of it is in every checkpoint: a run that is stopped and resumed equals the
+uninterrupted one bit for bit on a CPU.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rnnlab.config import Averaging, TrainConfig
+from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
-from rnnlab.errors import CannotWriteError, CheckpointError, DivergedError, StoppedError
-from rnnlab.models.state import State, detach, reset
+from rnnlab.errors import CannotWriteError, CheckpointError, StoppedError
+from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
+from rnnlab.training.averaging import build_average
 from rnnlab.training.checkpoint import load_model, load_training, mend_best, save_checkpoint, weight_difference
-from rnnlab.training.clipping import clip_gradients, gradient_norm
 from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.logs import EventLog, Progress, log
 from rnnlab.training.optimizers import Schedule, build_optimizer
 from rnnlab.training.precision import autocast
+from rnnlab.training.profiling import Profile
 from rnnlab.training.signals import StopSignals
+from rnnlab.training.steps import Steps
 
 # Told the facts of result.json at each evaluation.
 Report = Callable[[dict[str, Any]], None]
@@ -69,8 +70,9 @@ class Trainer:
             total_steps=self.total_steps,
             higher_is_better=task.higher_is_better,
         )
-        self.averaged = self._build_average()
-        self._state: State = None
+        self.averaged = build_average(model, config.trainer, device)
+        self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
+        self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
 
     def resume(self) -> None:
@@ -96,7 +98,7 @@ class Trainer:
         if not mend_best(self.run / "checkpoints", self.counters.best_step):
             self.counters.forget_best()
             self.best_metrics = {}
-        self._state = _to(saved["state"], self.device)
+        self.steps.state = _to(saved["state"], self.device)
         self._events = EventLog(self.run, saved["events"])
         # Last: building models and optimizers may have drawn numbers.
         torch.set_rng_state(saved["rng"]["cpu"])
@@ -125,6 +127,8 @@ class Trainer:
                     self._save()
                 self._raise_if_stopped(signals)
             progress.close()
+            if self._profile is not None:
+                self._profile.finish()
             log.info("%s; best %s at step %d", reason, self._shown_best(), self.counters.best_step)
             self._finish()
         finally:
@@ -144,14 +148,20 @@ class Trainer:
         self.model.train()
         while counters.index < len(windows) and self.counters.reason_to_end(self._config) is None:
             began = time.perf_counter()
-            group = [windows[i] for i in range(counters.index, min(counters.index + config.accumulate, len(windows)))]
-            values = self._step(group)
-            counters.index += len(group)
+            end = min(counters.index + config.accumulate, len(windows))
+            with nullcontext() if self._profile is None else self._profile.step():
+                with self.steps.part("data"):
+                    group = [windows[index] for index in range(counters.index, end)]
+                values = self._step(group)
+            counters.index = end
             if counters.index == len(windows):
                 counters.epoch, counters.index = counters.epoch + 1, 0
+            is_logged = counters.step % config.log_every_steps == 0
+            if is_logged:
+                self.steps.read(self.counters)
             counters.seconds += time.perf_counter() - began
-            if counters.step % config.log_every_steps == 0:
-                self._log_step(values)
+            if is_logged:
+                self._log_step()
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
@@ -177,58 +187,13 @@ class Trainer:
             )
 
     def _step(self, group: list[Window]) -> dict[str, float]:
-        """Make one optimizer update from the windows of a group; each target weighs the same.
-
-        Returns:
-            loss (nats per target), grad_norm (before clipping).
-        """
-        counters, config = self.counters, self._config
-        self.schedule.before_step(counters.step, counters.epoch)
-        self.optimizer.zero_grad(set_to_none=True)
-        num_targets = sum(window.num_targets for window in group)
-        nats = 0.0
-        for window in group:
-            # Values cross the edge between windows, gradients do not.
-            state = detach(reset(self._state, window.starts))
-            window = window.to(self.device)
-            with autocast(config.precision, self.device):
-                outputs, self._state = self.task.forward(self.model, window, state)
-                window_nats = self.task.nats(self.model, outputs, window)
-            (window_nats / num_targets).backward()
-            nats += float(window_nats.detach())
-            counters.sum_hits += self.task.hits(outputs.detach(), window)
-        self._state = detach(self._state)
-        self._refuse_non_finite("loss", nats / num_targets)
-        norm = gradient_norm(self.model.parameters())
-        self._refuse_non_finite("gradient norm", float(norm))
-        counters.sum_clipped += clip_gradients(
-            self.model.parameters(), norm, max_norm=config.clip_grad_norm, max_value=config.clip_grad_value
-        )
-        self.optimizer.step()
-        counters.step += 1
-        if self.averaged is not None and counters.epoch >= config.averaging_start_epoch:
-            self.averaged.update_parameters(self.model)
-        counters.tokens += sum(window.num_tokens for window in group)
-        counters.sum_nats += nats
-        counters.sum_targets += num_targets
-        counters.sum_steps += 1
-        return {"loss": nats / num_targets, "grad_norm": float(norm)}
-
-    def _refuse_non_finite(self, name: str, value: float) -> None:
-        """Stop before nan or infinity reaches a weight.
-
-        Raises:
-            DivergedError: the value is not finite.
-        """
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"{name} is {value} at step {self.counters.step}; nothing was updated. "
-                f"Try a lower optimizer.lr (now {self.schedule.lr:g}) or trainer.clip_grad_norm "
-                f"(now {'null' if (norm := self._config.clip_grad_norm) is None else norm})"
-            )
+        """Make one optimizer update; return what there is to show."""
+        self.steps.make(group, self.counters)
+        return self.steps.shown
 
     def _evaluate(self) -> None:
         """Score the validation split, log it, and remember whether it is the best so far."""
+        self.steps.read(self.counters)  # a run that has diverged ends here
         counters = self.counters
         model = self.scored_model
         results = self.score("valid").results()
@@ -305,7 +270,7 @@ class Trainer:
             **self.details,
         }
 
-    def _log_step(self, values: dict[str, float]) -> None:
+    def _log_step(self) -> None:
         """Write the means since the last TensorBoard point."""
         counters = self.counters
         loss = counters.sum_nats / counters.sum_targets
@@ -317,7 +282,7 @@ class Trainer:
                     f"train/{k}": v
                     for k, v in self.task.measures(loss, counters.sum_hits / counters.sum_targets).items()
                 },
-                "optim/grad_norm": values["grad_norm"],
+                "optim/grad_norm": self.steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
                 "optim/lr": self.schedule.lr,
                 "speed/tokens_per_second": counters.tokens / counters.seconds,
@@ -328,13 +293,14 @@ class Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint between two steps, after all log lines of the step."""
+        self.steps.read(self.counters)
         assert self._events is not None
         training = {
             "model": self.model.state_dict(),
             "averaged": {} if self.averaged is None else self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "state": self._state,
+            "state": self.steps.state,
             "counters": asdict(self.counters),
             "metrics": self.metrics,
             "best_metrics": self.best_metrics,
@@ -353,16 +319,6 @@ class Trainer:
         if self.counters.index == 0:
             return float(self.counters.epoch)
         return self.counters.epoch + self.counters.index / len(self.task.train_windows(self.counters.epoch))
-
-    def _build_average(self) -> AveragedModel | None:
-        match self._config.averaging:
-            case Averaging.none:
-                return None
-            case Averaging.ema:
-                average = get_ema_multi_avg_fn(self._config.averaging_decay)
-                return AveragedModel(self.model, self.device, multi_avg_fn=average)
-            case Averaging.mean:
-                return AveragedModel(self.model, self.device)
 
     def _shown_best(self) -> str:
         return f"valid/{self.task.metric} {self.counters.best_score:.4f}"
