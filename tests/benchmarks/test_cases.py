@@ -24,7 +24,7 @@ def test_only_valid_steps_count_and_the_second_layer_reads_the_first():
     assert whole == pytest.approx(2 * half)
     token = Case("token", "lstm", TOKEN_SHAPES[0])
     assert token.gflop(1) == pytest.approx(2 * (2 * 512 + 2 * 512) * 4 * 512 * 1e-9)
-    assert (token.calls, Case("train", "lstm", SHAPES["S"]).calls) == (16, 1)
+    assert (token.calls, Case("train", "lstm", SHAPES["S"]).calls) == (64, 1)
 
 
 def test_every_mode_has_every_cell_and_shape_and_tokens_have_shapes_of_their_own():

@@ -42,7 +42,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("rnnlab evaluate split=t", ["split=train", "split=test"]),
         ("rnnlab board mus", ["music-gru", "music-lstm"]),
         ("rnnlab runs --j", ["--json"]),
-        ("rnnlab bench ", ["cells", "train"]),
+        ("rnnlab bench ", ["cells", "start", "train"]),
         ("rnnlab bench cells --lo", ["--load"]),
         ("rnnlab nothing x", []),
         ("rnnlab train nosuch=1 (( see", ["seed="]),
