@@ -81,7 +81,7 @@ template <class P> class CrossEntropy {
 
     // As many rows as a panel serves at once, but not so many that the scores of a large vocabulary fill the memory.
     int64_t rows_at_once() const {
-        constexpr int64_t most = std::min<int64_t>(block_depth, group_blocks * max_rows), scores = 1 << 23;
+        constexpr int64_t most = std::min<int64_t>(block_depth, group_blocks * max_rows), scores = 1 << 22;
         return std::clamp<int64_t>(scores / std::max<int64_t>(1, vocabulary), 4 * max_rows, most);
     }
     template <class Work> void each_thread(Work work) const { in_parallel(std::max(1, call.threads), work); }
