@@ -90,7 +90,7 @@ ENGINES = {
     "triton": Engine(
         run=triton.run_direction,
         about="fused CUDA kernels",
-        extras=("weight_drop",),
+        extras=_ENGINE_EXTRAS,
         devices=("cuda",),
         dtypes=triton.DTYPES,
         compiles=True,
