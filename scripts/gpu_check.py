@@ -44,6 +44,7 @@ SHAPES = [(32, 35, 650), (20, 70, 1150), (64, 256, 256), (64, 100, 512), (64, 10
 SHARES = {"compile": 0.25, "correctness": 0.25, "times": 0.35, "blocks": 0.15}
 PASSES = (False, True)
 WITH_EXTRAS = ("float32", "bfloat16")
+LIMIT = 0.5  # of the state's gradient; some exceed it
 # What a case with extras switches on: under the names of `offline.compile_pass`, and whether gates are computed anew.
 EXTRAS = {
     "masks": (("recurrent_dropout", "zoneout", "clip_state_grad"), False),
@@ -217,18 +218,17 @@ def check_one(
     leaves = make_leaves(cell, 24, 20, hidden_size, dtype, generator)
     lengths = torch.randint(0, 25, (20,), generator=generator)
     given = make_extras(extras, cell, 24, 20, hidden_size, generator)
-    exact = gradients(
-        reference.run_direction, cell, [t.double() for t in leaves], lengths, reverse, on(given, "cpu", torch.double)
-    )
+    wide = [t.double() for t in leaves]
+    exact = gradients(reference.run_direction, cell, wide, lengths, reverse, *on(given, "cpu", torch.double))
     there, lengths, given = [t.to(DEVICE) for t in leaves], lengths.to(DEVICE), on(given, DEVICE, dtype)
     changes = {} if mode is None else {"mode": mode}
     with precise(precision), overridden(**changes):
-        ours = gradients(engine.run_direction, cell, there, lengths, reverse, given)
+        ours = gradients(engine.run_direction, cell, there, lengths, reverse, *given)
         agree = all(
             all(torch.equal(a, b) for a, b in zip(ours, again, strict=True))
-            for again in (gradients(engine.run_direction, cell, there, lengths, reverse, given) for _ in range(20))
+            for again in (gradients(engine.run_direction, cell, there, lengths, reverse, *given) for _ in range(20))
         )
-        cudnn = None if given else gradients(torch_backend.run_direction, cell, there, lengths, reverse, None)
+        cudnn = None if given else gradients(torch_backend.run_direction, cell, there, lengths, reverse)
     from rnnlab.cells.triton.launch import failure_flag
 
     gave_up = bool(failure_flag(ours[0].device).item())
@@ -241,10 +241,10 @@ def check_one(
 
 def make_extras(
     name: str | None, cell: str, num_steps: int, batch: int, hidden_size: int, generator: torch.Generator
-) -> Extras | None:
-    """Draw the extras of a case, one of `EXTRAS`; the limit is one that a few in a hundred gradients reach."""
+) -> list[Extras]:
+    """Draw the extras of a case, one of `EXTRAS`; none if it has none."""
     if name is None:
-        return None
+        return []
     names, recompute = EXTRAS[name]
     states, shape = 2 if cell == "lstm" else 1, (num_steps, batch, hidden_size)
     zoneout: tuple[Tensor | float, ...] = (0.25, 0.5)[:states]
@@ -252,16 +252,17 @@ def make_extras(
         zoneout = tuple(torch.rand(shape, generator=generator) < 0.25 for _ in range(states))
     # Half of the units drop out: the factor of the others is 2, a number of every width.
     mask = (torch.rand(shape[1:], generator=generator) < 0.5) * 2.0 if "recurrent_dropout" in names else None
-    return Extras(mask, zoneout, clip_state_grad=1.0, recompute=recompute)
+    return [Extras(mask, zoneout, clip_state_grad=LIMIT, recompute=recompute)]
 
 
-def on(extras: Extras | None, device: str, dtype: torch.dtype) -> Extras | None:
+def on(drawn: list[Extras], device: str, dtype: torch.dtype) -> list[Extras]:
     """Bring masks to a device and the factors of dropout into a width."""
-    if extras is None or extras.zoneout is None:
-        return extras
-    mask = None if extras.recurrent_mask is None else extras.recurrent_mask.to(device, dtype)
-    zoneout = tuple(value.to(device) if isinstance(value, Tensor) else value for value in extras.zoneout)
-    return extras._replace(recurrent_mask=mask, zoneout=zoneout)
+    moved = []
+    for extras in drawn:
+        mask = None if extras.recurrent_mask is None else extras.recurrent_mask.to(device, dtype)
+        zoneout = tuple(keep.to(device) if isinstance(keep, Tensor) else keep for keep in extras.zoneout or ())
+        moved.append(extras._replace(recurrent_mask=mask, zoneout=zoneout))
+    return moved
 
 
 def make_leaves(
@@ -283,12 +284,12 @@ def make_leaves(
 
 
 def gradients(
-    run: Any, cell: str, values: list[Tensor], lengths: Tensor, reverse: bool, extras: Extras | None
+    run: Any, cell: str, values: list[Tensor], lengths: Tensor, reverse: bool, *extras: Extras
 ) -> list[Tensor]:
     """Outputs, final states, and the gradient of a loss on all of them for every leaf."""
     leaves = [value.detach().requires_grad_() for value in values]
     x, states, weights = leaves[0], tuple(leaves[1:-4]), Weights(*leaves[-4:])
-    y, final = run(cell, x, states, weights, lengths, reverse, extras)
+    y, final = run(cell, x, states, weights, lengths, reverse, *extras)
     outputs = [y, *final]
     weightings = [torch.arange(out.numel()).sin().view(out.shape).to(out) for out in outputs]
     return [out.detach() for out in outputs] + list(torch.autograd.grad(outputs, leaves, weightings))

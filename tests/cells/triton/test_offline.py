@@ -61,7 +61,8 @@ EXTRAS = ("recurrent_dropout", "zoneout", "clip_state_grad")
 EXTRA_CASES = [
     ("lstm", 650, 32, HALF, True, EXTRAS),
     ("gru", 256, 64, HALF, True, ("recurrent_dropout", "zoneout_share", "clip_state_grad")),
-    ("lstm", 128, 32, HALF, False, EXTRAS),
+    ("lstm", 128, 32, HALF, True, EXTRAS),
+    ("rnn", 1150, 20, SINGLE, True, EXTRAS),
 ]
 ALL_EXTRA_CASES = [
     (cell, hidden_size, batch, dtype, backward, extras)
@@ -99,6 +100,7 @@ def test_the_planned_block_sizes_fit_an_h100_and_spill_nothing(case, compile_pas
 )
 def test_extras_spill_nothing_and_fit_an_h100(case, compile_pass) -> None:
     cell, hidden_size, batch, dtype, backward, extras = case
+    torch.set_float32_matmul_precision("high")  # three products of TF32 keep no weights and take the fewest registers
     compiled = compile_pass(cell, hidden_size, batch, dtype, backward=backward, with_lengths=True, extras=extras)
     assert (compiled.stack, compiled.spills) == (0, 0)
     assert compiled.registers <= 255

@@ -107,7 +107,7 @@ def run_layer(
     Raises:
         ValueError: as `run_direction`.
     """
-    if _together(cell, x, weights[0].weight_hh.shape[1]):
+    if _together(cell, x, weights[0].weight_hh.shape[1], extras is not None):
         both = None if extras is None else list(extras)
         y, (forward, backward) = _run(cell, x, list(states), list(weights), lengths, False, both)
         return y, (forward, backward)
@@ -148,9 +148,9 @@ def _run(
     return results[0], [tuple(state[direction] for state in final) for direction in range(len(weights))]
 
 
-def _together(cell: str, x: Tensor, hidden_size: int) -> bool:
+def _together(cell: str, x: Tensor, hidden_size: int, has_extras: bool) -> bool:
     """Whether both directions in one launch run as well as one alone."""
     device = Device.of(x.device)
-    shape = Shape.of(x, GATES[cell], hidden_size, 2, backward=True)
+    shape = Shape.of(x, GATES[cell], hidden_size, 2, backward=True, extras=has_extras)
     alone, both = choose_plan(shape._replace(directions=1), device), choose_plan(shape, device)
     return (both.mode, both.resident) == (alone.mode, alone.resident)

@@ -29,7 +29,7 @@ def run_visits(
     size: int,
     reverse: bool,
     precision: str,
-    **more: bool | float | Tensor,
+    **more: bool | float | Tensor | None,
 ) -> None:
     """Run all visits of a pass.
 

@@ -97,7 +97,7 @@ def compile_pass(
             run(x, *states, *weights, bias, bias, settings, *relu, True, False)
     if not analyse:
         return None
-    shape = Shape.of(x, gates, hidden_size, directions, backward=backward)
+    shape = Shape.of(x, gates, hidden_size, directions, backward=backward, extras=settings.has_extras)
     return Compiled(choose_plan(shape, Device()), shape, *resources(compiled[0]), compiled[0].asm["ttgir"])
 
 

@@ -36,10 +36,10 @@ def rnn_forward(
     gx = frame.project(weight_ih, sum_of_biases(frame, bias_ih, bias_hh))
     y, h = frame.empty(), frame.wide_state(h_0)
     # Without zoneout the outputs say all.
-    more = {"fresh": frame.empty(dtype=frame.wide)} if save and settings.zones_out_h else {}
+    fresh = frame.empty(dtype=frame.wide) if save and settings.zones_out_h else None
     weight = frame.recurrent_weight(weight_hh)
-    frame.run(rnn.forward, gx, weight, frame.first_states(h_0), y, h, RELU=relu, **more)
-    return frame.outputs_back(y), frame.state_back(h), more.get("fresh", h.new_empty(0))
+    frame.run(rnn.forward, gx, weight, frame.first_states(h_0), y, h, RELU=relu, fresh=fresh)
+    return frame.outputs_back(y), frame.state_back(h), h.new_empty(0) if fresh is None else fresh
 
 
 def rnn_backward(

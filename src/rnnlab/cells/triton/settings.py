@@ -47,11 +47,21 @@ class Settings(NamedTuple):
     def of(cls, extras: Sequence[Extras], lengths: Tensor | None, reverse: bool) -> Settings:
         """Gather the extras of each direction, which differ in their masks alone."""
         zoneout = [(*(each.zoneout or ()), None, None)[:2] for each in extras]
-        of_states = zip(*zoneout, strict=True)
-        masks = [stacked([z if isinstance(z, Tensor) else None for z in of_state]) for of_state in of_states]
-        shares = [0.0 if share is None or isinstance(share, Tensor) else float(share) for share in zoneout[0]]
+        zoneout_h, zoneout_c = (
+            stacked([keep if isinstance(keep, Tensor) else None for keep in of_state])
+            for of_state in zip(*zoneout, strict=True)
+        )
+        share_h, share_c = (0.0 if keep is None or isinstance(keep, Tensor) else float(keep) for keep in zoneout[0])
         mask = stacked([each.recurrent_mask for each in extras])
-        return cls(lengths, mask, *masks, *shares, float(extras[0].clip_state_grad or 0.0), reverse)
+        clip = float(extras[0].clip_state_grad or 0.0)
+        return cls(lengths, mask, zoneout_h, zoneout_c, share_h, share_c, clip, reverse)
+
+    @property
+    def has_extras(self) -> bool:
+        """Whether anything is on that torch.nn's recurrences do not have."""
+        masks = (self.recurrent_mask, self.zoneout_h, self.zoneout_c)
+        numbers = (self.zoneout_h_share, self.zoneout_c_share, self.clip_state_grad)
+        return any(mask is not None for mask in masks) or any(number > 0 for number in numbers)
 
     @property
     def zones_out_h(self) -> bool:

@@ -125,7 +125,14 @@ class Frame(NamedTuple):
 
     def plan(self, *, backward: bool) -> Plan:
         """How a pass of this window runs on its device."""
-        shape = Shape.of(self.x, self.gates, self.hidden_size, self.directions, backward=backward)
+        shape = Shape.of(
+            self.x,
+            self.gates,
+            self.hidden_size,
+            self.directions,
+            backward=backward,
+            extras=self.settings.has_extras,
+        )
         return choose_plan(shape, Device.of(self.x.device))
 
     def masked(self, hidden: Tensor, direction: int) -> Tensor:
@@ -158,7 +165,7 @@ class Frame(NamedTuple):
             given["limit"] = settings.clip_state_grad
         return given
 
-    def run(self, kernel: object, *tensors: Tensor, backward: bool = False, **more: bool | Tensor) -> None:
+    def run(self, kernel: object, *tensors: Tensor, backward: bool = False, **more: bool | Tensor | None) -> None:
         """Run a kernel over all steps, with the extras that are on."""
         run_visits(
             kernel,
