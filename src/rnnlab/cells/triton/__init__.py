@@ -6,7 +6,7 @@ compiler. Importing this package imports no triton.
     tiles.py           what the kernels share
     rnn.py lstm.py gru.py   the kernels, one body a pass
     plan.py launch.py  block sizes, and one launch for all steps or one a step
-    zoneout.py         what zoneout and clipping do inside a step
+    extras.py          what dropout, zoneout and clipping do inside a step
     settings.py        lengths, direction and extras as the passes get them
     window.py passes.py rebuild.py   what stands before and after the loop, as torch's matrix products
     ops.py             the passes as custom ops, with their gradients

@@ -16,7 +16,7 @@ Extras, None where off, and then the kernels are as if these were not here:
 
     mask     (B, D, S) wide    factor of h in the product with W_hh; h_0 of the forward pass has it already
     masked   (T, B, D, S)      h times mask, which programs exchange instead of y
-    keep_h, share_h, keep_c, share_c zoneout, see there
+    keep_h, share_h, keep_c, share_c zoneout, see `extras`
     limit    a number          bound on the gradient of the state that enters a step, entry by entry
 """
 
@@ -29,6 +29,15 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from rnnlab.cells.triton.extras import (
+    add_gradient_of_kept,
+    clipped,
+    factor_of_state,
+    gradient_of_new,
+    gradient_of_state,
+    kept_in,
+    zone_out,
+)
 from rnnlab.cells.triton.meeting import announce, await_others, nan_if_given_up, own_counter
 from rnnlab.cells.triton.tiles import (
     load_states,
@@ -43,7 +52,6 @@ from rnnlab.cells.triton.tiles import (
     store_states,
     tanh,
 )
-from rnnlab.cells.triton.zoneout import add_gradient_of_kept, clipped, gradient_of_new, kept_in, zone_out
 
 
 @triton.jit(do_not_specialize=["first_visit", "last_visit", "num_steps", "batch", "patience"])
@@ -101,9 +109,9 @@ def forward(
     cell = load_states(c, place, unit, inside, SIZE)
     counter = own_counter(counters)
     exchanged = y
+    scale = factor_of_state(mask, place, unit, inside, SIZE)
     if mask is not None:
         exchanged = masked
-        scale = load_states(mask, place, unit, inside, SIZE)
     gate_at = place[:, None] * (4 * SIZE) + unit[None, :]
     for visit in range(first_visit, last_visit):
         t, way = step_at(visit, num_steps, REVERSE)
@@ -211,8 +219,7 @@ def backward(
     kept = load_states(grad_h, place, unit, inside, SIZE)
     dc = load_states(grad_c, place, unit, inside, SIZE)
     counter = own_counter(counters)
-    if mask is not None:
-        scale = load_states(mask, place, unit, inside, SIZE)
+    scale = factor_of_state(mask, place, unit, inside, SIZE)
     gate_at = place[:, None] * (4 * SIZE) + unit[None, :]
     for visit in range(first_visit, last_visit):
         t, way = step_at(num_steps - 1 - visit, num_steps, REVERSE)
@@ -241,14 +248,8 @@ def backward(
                 nan_if_given_up(patience, failed, SYNC),
                 SIZE, 4, 4, BLOCK_UNITS, CHUNKS, RESIDENT, WIDE, PRECISION, UPCAST,
             )  # fmt: skip
-            if mask is not None:
-                product *= scale
-            if limit is None:
-                d += product
-            else:  # the state that entered the later step, unless that was padding
-                through = kept + product
-                later = (t + way < length)[:, None]
-                d = tl.where(later, clipped(through, limit), through) + out
+            entered = (t + way < length)[:, None]
+            d = gradient_of_state(d, kept, product, out, entered, scale, mask, limit)
         d_new = gradient_of_new(d, keeps_h, keep_h, share_h)
         dc_new = gradient_of_new(dc, keeps_c, keep_c, share_c) + d_new * o * (1 - tanh_c * tanh_c)
         da_i = dc_new * g * i * (1 - i)

@@ -14,7 +14,7 @@ Extras, None where off, and then the kernels are as if these were not here:
 
     mask     (B, D, S) wide    factor of h in the product with W_hh; h_0 of the forward pass has it already
     masked   (T, B, D, S)      h times mask, which programs exchange instead of y
-    keep_h, share_h            zoneout, see there
+    keep_h, share_h            zoneout, see `extras`
     fresh    (T, B, D, S) wide h' before zoneout, for the backward pass, which reads it in y's place
     limit    a number          bound on the gradient of the state that enters a step, entry by entry
 """
@@ -28,6 +28,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from rnnlab.cells.triton.extras import (
+    add_gradient_of_kept,
+    factor_of_state,
+    gradient_of_new,
+    gradient_of_state,
+    kept_in,
+    zone_out,
+)
 from rnnlab.cells.triton.meeting import announce, await_others, nan_if_given_up, own_counter
 from rnnlab.cells.triton.tiles import (
     load_states,
@@ -41,7 +49,6 @@ from rnnlab.cells.triton.tiles import (
     store_states,
     tanh,
 )
-from rnnlab.cells.triton.zoneout import add_gradient_of_kept, clipped, gradient_of_new, kept_in, zone_out
 
 
 @triton.jit(do_not_specialize=["first_visit", "last_visit", "num_steps", "batch", "patience"])
@@ -92,9 +99,9 @@ def forward(
     hidden = load_states(h, place, unit, inside, SIZE)
     counter = own_counter(counters)
     exchanged = y
+    scale = factor_of_state(mask, place, unit, inside, SIZE)
     if mask is not None:
         exchanged = masked
-        scale = load_states(mask, place, unit, inside, SIZE)
     for visit in range(first_visit, last_visit):
         t, way = step_at(visit, num_steps, REVERSE)
         # What does not depend on the step before is loaded before the wait.
@@ -176,8 +183,7 @@ def backward(
     length = row_lengths(lengths, row, exists, num_steps, LENGTHS)
     kept = load_states(grad_h, place, unit, inside, SIZE)
     counter = own_counter(counters)
-    if mask is not None:
-        scale = load_states(mask, place, unit, inside, SIZE)
+    scale = factor_of_state(mask, place, unit, inside, SIZE)
     for visit in range(first_visit, last_visit):
         t, way = step_at(num_steps - 1 - visit, num_steps, REVERSE)
         alive = inside & (t < length)[:, None]
@@ -192,14 +198,8 @@ def backward(
                 nan_if_given_up(patience, failed, SYNC),
                 SIZE, 1, 1, BLOCK_UNITS, CHUNKS, RESIDENT, WIDE, PRECISION, UPCAST,
             )  # fmt: skip
-            if mask is not None:
-                product *= scale
-            if limit is None:
-                d += product
-            else:  # the state that entered the later step, unless that was padding
-                through = kept + product
-                later = (t + way < length)[:, None]
-                d = tl.where(later, clipped(through, limit), through) + out
+            entered = (t + way < length)[:, None]
+            d = gradient_of_state(d, kept, product, out, entered, scale, mask, limit)
         d_new = gradient_of_new(d, keeps_h, keep_h, share_h)
         if RELU:
             da = tl.where(hidden > 0, d_new, 0.0)

@@ -1,7 +1,7 @@
-"""Zoneout and the clipping of the state's gradient inside a step, on tiles (rows, units).
+"""What extras do inside a step, on tiles (rows, units): recurrent dropout, zoneout, clipping of the state's gradient.
 
-What is off is None and leaves no instruction behind: Triton drops a parameter that is None, so the kernels without
-extras are what they would be without this file. Of zoneout, for each state:
+What is off is None and leaves no instruction behind: Triton drops a parameter that is None, so kernels without extras
+are what they would be without this file. A pair of parameters for each state that zoneout acts on:
 
     keep     (T, B, D, S) uint8, 1 where the state keeps the value before the step; or None
     share    a number p: the state becomes p before + (1 - p) after; or None
@@ -23,6 +23,15 @@ from rnnlab.cells.triton.tiles import load_states
 def widened(number, like):
     """Return a tile of one number in the width of another tile; left alone it would meet float64 as float32."""
     return tl.full(like.shape, number, like.dtype)
+
+
+@triton.jit
+def factor_of_state(mask, place, unit, inside, SIZE: tl.constexpr):
+    """Return this program's tile of the mask of recurrent dropout, (B, D, S); anything if there is none."""
+    if mask is not None:
+        return load_states(mask, place, unit, inside, SIZE)
+    else:
+        return False
 
 
 @triton.jit
@@ -75,3 +84,26 @@ def clipped(grad, limit):
         grad = tl.where(grad > bound, bound, grad)
         grad = tl.where(grad < -bound, -bound, grad)
     return grad
+
+
+@triton.jit
+def gradient_of_state(total, kept, product, out, entered, scale, mask, limit):
+    """Return the gradient of the state between two steps.
+
+    Args:
+        total: kept + out, summed while the product was waited for.
+        kept: what the later step hands back around the product with W_hh.
+        product: what it hands back through it, da W.
+        out: the gradient of the state as an output, which is not clipped.
+        entered: whether the later step was one of the row's; the gradient that crosses padding is not clipped.
+        scale: tile of the mask of dropout.
+        mask: None if there is no dropout.
+        limit: None if nothing is clipped.
+    """
+    if mask is not None:
+        product *= scale
+    if limit is None:
+        return total + product
+    else:
+        through = kept + product
+        return tl.where(entered, clipped(through, limit), through) + out
