@@ -198,8 +198,9 @@ _overrides: dict[str, int | str | bool | tuple[int, ...]] = {}
 def _candidates(shape: Shape) -> Iterator[Plan]:
     """Plans from the fastest expected to the one that always fits."""
     least = 16 if shape.batch <= 16 else 32
-    # Found by compiling: with extras, four warps of a wide simple network spill.
-    warps = 4 if shape.gates == 1 and not (shape.extras and shape.size > 1024) else 8
+    # Found by compiling: with extras, four warps of a wide simple network spill forward, eight backward.
+    four_warps = shape.gates == 1 and (shape.backward or not shape.extras or shape.size <= 1024)
+    warps = 4 if four_warps else 8
     short = cut(shape.size, 16 if shape.is_split else 32 if shape.backward else 64)
     # Found by compiling: only here do sixteen units spill, and with extras all plans that keep their weights.
     tight = shape.gates == 1 and shape.size > 1024 and shape.backward and shape.itemsize > 2 and not shape.is_split
