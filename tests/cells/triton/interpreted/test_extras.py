@@ -8,7 +8,9 @@ import torch
 from rnnlab.cells import GRU, LSTM, RNN, reference
 from rnnlab.cells import triton as engine
 from rnnlab.cells.backends import ENGINES
+from rnnlab.cells.triton import ops  # noqa: F401  (registers them)
 from rnnlab.cells.triton.plan import overridden
+from rnnlab.cells.triton.settings import Settings
 
 CELLS = ["rnn_tanh", "rnn_relu", "lstm", "gru"]
 # float64 sums in another order: some hundred terms of size 1.
@@ -93,6 +95,31 @@ def test_a_layer_draws_the_masks_of_the_reference_and_repeats_itself(layer, trai
     torch.testing.assert_close(found[1], found[0], **CLOSE)
     torch.testing.assert_close(gates[1], gates[0], **CLOSE)
     assert all(torch.equal(a, b) for a, b in zip(found[1], found[2], strict=True))
+
+
+@pytest.mark.parametrize(("cell", "kept"), [("rnn_relu", [0]), ("gru", [0]), ("lstm", [0, 3 * 2 * 16])])
+def test_recomputing_keeps_no_gates(cell, kept, make_inputs, make_extras) -> None:
+    x, state, weights = make_inputs(cell, 3, 2, 2, 5)
+    stacked = [tensor.unsqueeze(0) for tensor in (*state, *weights)]
+    settings, relu = Settings.of([make_extras(cell, 3, 2, 5)], None, False), [True] if cell == "rnn_relu" else []
+    op = getattr(torch.ops.rnnlab, f"triton_{cell.split('_')[0]}")
+    results = op(x, *stacked, *settings, *relu, False, True)
+    assert [tensor.numel() for tensor in results[1 + len(state) :]] == kept
+
+
+@pytest.mark.parametrize("cell", ["rnn_relu", "lstm", "gru"])
+def test_nan_in_one_sample_stays_there(cell, make_inputs, make_extras) -> None:
+    x, state, weights = make_inputs(cell, 3, 3, 2, 4)
+    extras = make_extras(cell, 3, 3, 4)._replace(recompute=True)
+    clean, _ = engine.run_direction(cell, x, state, weights, None, False, extras)
+    spoilt = x.detach().clone()
+    spoilt[1, 1] = torch.nan
+    spoilt.requires_grad_()
+    y, _ = engine.run_direction(cell, spoilt, state, weights, None, False, extras)
+    (grad,) = torch.autograd.grad(y.nan_to_num().sum(), spoilt)
+    assert y[:, 1].isnan().any()
+    assert torch.equal(y[:, [0, 2]], clean[:, [0, 2]])
+    assert grad[:, [0, 2]].isfinite().all()
 
 
 # Where a GPU goes to infinity in silence, numpy warns.
