@@ -26,18 +26,13 @@ def chosen(**changes: object) -> str:
     return choose_backend("auto", PLAIN._replace(**changes)).name
 
 
-def test_training_takes_the_engine_and_a_dense_lstm_what_is_faster_for_it(
-    engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_takes_the_engine_where_it_is_built(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen(cell="gru") == "cpu"
     assert chosen(cell="rnn_relu", has_lengths=True) == "cpu"
-    one_thread = {"avx2": "cpu", "avx512": "torch", "none": "torch"}[engine]
-    several = "torch" if engine == "none" else "cpu"
-    for threads, usual, few_rows in ((1, one_thread, one_thread), (2, several, one_thread)):
+    # On any number of threads: a run that goes on with another must go on with the same bits.
+    for threads in (1, 2):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        assert chosen(cell="lstm") == usual
-        assert chosen(cell="lstm", shape=(35, 20)) == usual
-        assert chosen(cell="lstm", shape=(35, 15)) == few_rows
+        assert chosen(cell="lstm") == ("torch" if engine == "none" else "cpu")
     assert chosen(cell="lstm", has_lengths=True) == ("torch" if engine == "none" else "cpu")
     assert chosen(cell="lstm", dtype=torch.float64) == ("torch" if engine == "none" else "cpu")
 

@@ -26,8 +26,9 @@ best of five, interleaved. "nn" is torch.nn, "packed" torch.nn on a PackedSequen
 In training the engine reaches 25 to 33 of the 34 GFLOP/s of this processor's largest products. Where it is not built,
 the op's loops in PyTorch train a GRU or RNN 1.2 to 1.4 times as fast as torch.nn, and an LSTM at 0.8 times.
 
-On AVX-512 (EPYC, Zen 4; benchmarks/*-amd-epyc-zen4.json) a dense float32 LSTM depends on the threads, because
-oneDNN divides each step among them and the engine the rows of the batch, once a window:
+On AVX-512 (EPYC, Zen 4; benchmarks/*-amd-epyc-zen4.json) oneDNN's dense float32 LSTM is at the processor's limit on one
+thread; on several it divides each step among them, the engine the rows of the batch, once a window. The number of
+threads must change no bit of a run, so `auto` does not look at it, and takes the engine:
 
     training, times as fast as torch.nn | 32,35,200,200  20,35,650,650  20,70,400,1150  64,200,128,256  32,128,512,512
                              one thread |     0.92           0.98           1.14            0.98            0.96
@@ -43,9 +44,6 @@ import torch
 
 from rnnlab.cells.backends import ENGINES, check_backend
 from rnnlab.cells.cpu.library import library
-
-_ROWS_A_THREAD = 8
-"""Fewer, and the engine's kernels read weights for too little work."""
 
 
 class BackendChoice(NamedTuple):
@@ -141,19 +139,7 @@ def _preferred(asked: Asked) -> BackendChoice:
         rows = asked.shape[1]
         if (rows > 16 and not asked.keeps_weights) or (rows <= 4 and asked.cell.startswith("rnn")):
             return BackendChoice("torch", f"{asked}: fastest for one step of {rows} rows")
-    elif asked.cell == "lstm" and not asked.has_lengths and asked.dtype == torch.float32 and _onednn_is_ahead(asked):
-        return BackendChoice("torch", f"{asked}: oneDNN")
     return BackendChoice("cpu", f"{asked}: C++ engine, {library().detail}")
-
-
-def _onednn_is_ahead(asked: Asked) -> bool:
-    """Return whether oneDNN's dense LSTM is the faster one: where AVX-512 lets it run at the processor's limit.
-
-    On one thread it does; on several it pays for a wait at every step, unless a thread has few rows of the batch.
-    """
-    threads = torch.get_num_threads()
-    few_rows = asked.shape is not None and asked.shape[1] < _ROWS_A_THREAD * threads
-    return library().detail == "avx512" and torch.backends.mkldnn.is_available() and (threads == 1 or few_rows)
 
 
 def _preferred_without_engine(asked: Asked) -> BackendChoice:
