@@ -1,6 +1,6 @@
 """Check and time the Triton kernels on a GPU: `python scripts/gpu_check.py`, eight minutes at most on an H100.
 
-Correctness first (every cell, mode and dtype against float64 on the CPU, and 20 repeats that must agree bit for bit),
+Correctness first (every cell, mode, dtype and extra against float64 on the CPU, and 20 repeats that agree bit for bit),
 then times against cuDNN through torch.nn, then block sizes. Each case is caught for itself: an error is a row. All of
 it goes to outputs/gpu_check.json (or --out FILE), the short form to the screen. `--seconds N` shrinks or stretches it.
 """
@@ -26,6 +26,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnlab.cells import reference, torch_backend
 from rnnlab.cells import triton as engine
+from rnnlab.cells.extras import Extras
 from rnnlab.cells.reference import States, Weights
 from rnnlab.cells.triton.plan import cut, overridden, padded_size
 
@@ -42,6 +43,13 @@ PRECISIONS = {
 SHAPES = [(32, 35, 650), (20, 70, 1150), (64, 256, 256), (64, 100, 512), (64, 100, 1024), (32, 100, 128)]
 SHARES = {"compile": 0.25, "correctness": 0.25, "times": 0.35, "blocks": 0.15}
 PASSES = (False, True)
+WITH_EXTRAS = ("float32", "bfloat16")
+LIMIT = 0.5  # of the state's gradient; some exceed it
+# What a case with extras switches on: under the names of `offline.compile_pass`, and whether gates are computed anew.
+EXTRAS = {
+    "masks": (("recurrent_dropout", "zoneout", "clip_state_grad"), False),
+    "shares": (("zoneout_share", "clip_state_grad"), True),
+}
 
 
 class Blocks(NamedTuple):
@@ -143,22 +151,32 @@ def compile_ahead(clock: Clock) -> list[dict[str, Any]]:
     return [{"kernels": len(cases), "compiled": len(done), "errors": [str(e)[:200] for e in errors if e is not None]}]
 
 
-def all_kernels() -> Iterator[tuple[str, int, int, str, bool, bool]]:
-    """Cell, H, B, precision, pass and whether rows have lengths, of everything below, the first needed first."""
+def all_kernels() -> Iterator[tuple[str, int, int, str, bool, bool, tuple[str, ...]]]:
+    """Cell, H, B, precision, pass, lengths or not, and extras, of everything below, the first needed first."""
     for cell in ("lstm", "gru", "rnn"):
         for precision in PRECISIONS:
             for hidden_size in (96, 200):
                 for backward in PASSES:
-                    yield cell, hidden_size, 20, precision, backward, True
+                    yield cell, hidden_size, 20, precision, backward, True, ()
+                    if precision in WITH_EXTRAS:
+                        for extras, _ in EXTRAS.values():
+                            yield cell, hidden_size, 20, precision, backward, True, extras
     for precision in ("bfloat16", "tf32", "float32", "float16"):
         for batch, _, hidden_size in SHAPES:
             for cell in ("lstm", "gru", "rnn"):
                 for backward in PASSES:
-                    yield cell, hidden_size, batch, precision, backward, False
+                    yield cell, hidden_size, batch, precision, backward, False, ()
 
 
 def compile_one(
-    cell: str, hidden_size: int, batch: int, precision: str, backward: bool, with_lengths: bool, capability: int
+    cell: str,
+    hidden_size: int,
+    batch: int,
+    precision: str,
+    backward: bool,
+    with_lengths: bool,
+    extras: tuple[str, ...],
+    capability: int,
 ) -> None:
     """Compile one kernel into the cache, in a process that never touches the GPU."""
     from rnnlab.cells.triton.offline import compile_pass
@@ -166,7 +184,7 @@ def compile_one(
     dtype, matmul, _ = PRECISIONS[precision]
     torch.set_float32_matmul_precision(matmul)
     options: dict[str, Any] = {"with_lengths": with_lengths, "capability": capability, "analyse": False}
-    compile_pass(cell, hidden_size, batch, dtype, backward=backward, **options)
+    compile_pass(cell, hidden_size, batch, dtype, backward=backward, extras=extras, **options)
 
 
 # --------------------------------------------------------------------------------------------------- correctness
@@ -181,31 +199,70 @@ def check_correctness(clock: Clock) -> list[dict[str, Any]]:
         for hidden_size, mode in ((96, None), (200, None), (200, "step"))
         for reverse in ((False, True) if mode is None else (False,))
     ]
+    cases += [
+        {"cell": cell, "precision": precision, "hidden_size": size, "mode": mode, "reverse": True, "extras": extras}
+        for cell in CELLS
+        for precision in WITH_EXTRAS
+        for size, mode in ((96, None), (200, None), (200, "step"))
+        for extras in EXTRAS
+    ]
     return run_cases(cases, clock, check_one)
 
 
-def check_one(cell: str, precision: str, hidden_size: int, mode: str | None, reverse: bool) -> dict[str, Any]:
-    """Compare one case: 24 steps of 20 rows with lengths from 0 to 24."""
+def check_one(
+    cell: str, precision: str, hidden_size: int, mode: str | None, reverse: bool, extras: str | None = None
+) -> dict[str, Any]:
+    """Compare one case: 24 steps of 20 rows with lengths from 0 to 24. Extras have no counterpart in cuDNN."""
     dtype, _, allowed = PRECISIONS[precision]
     generator = torch.Generator().manual_seed(0)
     leaves = make_leaves(cell, 24, 20, hidden_size, dtype, generator)
     lengths = torch.randint(0, 25, (20,), generator=generator)
-    exact = gradients(reference.run_direction, cell, [t.double() for t in leaves], lengths, reverse)
-    there, lengths = [t.to(DEVICE) for t in leaves], lengths.to(DEVICE)
+    given = make_extras(extras, cell, 24, 20, hidden_size, generator)
+    wide = [t.double() for t in leaves]
+    exact = gradients(reference.run_direction, cell, wide, lengths, reverse, *on(given, "cpu", torch.double))
+    there, lengths, given = [t.to(DEVICE) for t in leaves], lengths.to(DEVICE), on(given, DEVICE, dtype)
     changes = {} if mode is None else {"mode": mode}
     with precise(precision), overridden(**changes):
-        ours = gradients(engine.run_direction, cell, there, lengths, reverse)
+        ours = gradients(engine.run_direction, cell, there, lengths, reverse, *given)
         agree = all(
             all(torch.equal(a, b) for a, b in zip(ours, again, strict=True))
-            for again in (gradients(engine.run_direction, cell, there, lengths, reverse) for _ in range(20))
+            for again in (gradients(engine.run_direction, cell, there, lengths, reverse, *given) for _ in range(20))
         )
-        cudnn = gradients(torch_backend.run_direction, cell, there, lengths, reverse)
+        cudnn = None if given else gradients(torch_backend.run_direction, cell, there, lengths, reverse)
     from rnnlab.cells.triton.launch import failure_flag
 
     gave_up = bool(failure_flag(ours[0].device).item())
-    worst, theirs = (max(map(relative_error, values, exact)) for values in (ours, cudnn))
+    worst = max(map(relative_error, ours, exact))
+    theirs = 0.0 if cudnn is None else max(map(relative_error, cudnn, exact))
     ok = worst < max(allowed, 1.5 * theirs) and agree and not gave_up
-    return {"error": worst, "cudnn_error": theirs, "repeats_agree": agree, "gave_up": gave_up, "ok": ok}
+    compared = {} if cudnn is None else {"cudnn_error": theirs}
+    return {"error": worst, **compared, "repeats_agree": agree, "gave_up": gave_up, "ok": ok}
+
+
+def make_extras(
+    name: str | None, cell: str, num_steps: int, batch: int, hidden_size: int, generator: torch.Generator
+) -> list[Extras]:
+    """Draw the extras of a case, one of `EXTRAS`; none if it has none."""
+    if name is None:
+        return []
+    names, recompute = EXTRAS[name]
+    states, shape = 2 if cell == "lstm" else 1, (num_steps, batch, hidden_size)
+    zoneout: tuple[Tensor | float, ...] = (0.25, 0.5)[:states]
+    if "zoneout" in names:
+        zoneout = tuple(torch.rand(shape, generator=generator) < 0.25 for _ in range(states))
+    # Half of the units drop out: the factor of the others is 2, a number of every width.
+    mask = (torch.rand(shape[1:], generator=generator) < 0.5) * 2.0 if "recurrent_dropout" in names else None
+    return [Extras(mask, zoneout, clip_state_grad=LIMIT, recompute=recompute)]
+
+
+def on(drawn: list[Extras], device: str, dtype: torch.dtype) -> list[Extras]:
+    """Bring masks to a device and the factors of dropout into a width."""
+    moved = []
+    for extras in drawn:
+        mask = None if extras.recurrent_mask is None else extras.recurrent_mask.to(device, dtype)
+        zoneout = tuple(keep.to(device) if isinstance(keep, Tensor) else keep for keep in extras.zoneout or ())
+        moved.append(extras._replace(recurrent_mask=mask, zoneout=zoneout))
+    return moved
 
 
 def make_leaves(
@@ -226,11 +283,13 @@ def make_leaves(
     return [draw(num_steps, batch, 64), *states, *weights]
 
 
-def gradients(run: Any, cell: str, values: list[Tensor], lengths: Tensor, reverse: bool) -> list[Tensor]:
+def gradients(
+    run: Any, cell: str, values: list[Tensor], lengths: Tensor, reverse: bool, *extras: Extras
+) -> list[Tensor]:
     """Outputs, final states, and the gradient of a loss on all of them for every leaf."""
     leaves = [value.detach().requires_grad_() for value in values]
     x, states, weights = leaves[0], tuple(leaves[1:-4]), Weights(*leaves[-4:])
-    y, final = run(cell, x, states, weights, lengths, reverse)
+    y, final = run(cell, x, states, weights, lengths, reverse, *extras)
     outputs = [y, *final]
     weightings = [torch.arange(out.numel()).sin().view(out.shape).to(out) for out in outputs]
     return [out.detach() for out in outputs] + list(torch.autograd.grad(outputs, leaves, weightings))
@@ -380,6 +439,7 @@ def time_blocks(clock: Clock) -> list[dict[str, Any]]:
 def time_blocks_of_one(backward: bool, hidden_size: int, batch: int, changes: dict[str, Any]) -> dict[str, Any]:
     """Time one pass of 100 steps with the given fields of the plan set, us a step."""
     from rnnlab.cells.triton import passes
+    from rnnlab.cells.triton.settings import Settings
 
     size, num_steps = padded_size(hidden_size), 100
 
@@ -395,9 +455,11 @@ def time_blocks_of_one(backward: bool, hidden_size: int, batch: int, changes: di
     def call() -> None:
         with overridden(**changes):
             if backward:
-                passes.lstm_backward(y, None, None, x, state, state, *weights, None, y, *kept, False, True)
+                passes.lstm_backward(
+                    y, None, None, x, state, state, *weights, None, None, y, *kept, Settings(), False, True
+                )
             else:
-                passes.lstm_forward(x, state, state, *weights, bias, bias, None, False, True)
+                passes.lstm_forward(x, state, state, *weights, bias, bias, Settings(), True, False)
 
     call()
     return {"us_per_step": 1000 * median_ms(captured(call)) / num_steps}

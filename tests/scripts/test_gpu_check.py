@@ -70,12 +70,23 @@ def test_an_error_is_a_row_and_the_end_of_the_time_ends_the_section(capsys) -> N
 
 
 @needs_triton
-@pytest.mark.parametrize(("cell", "precision"), [("lstm", "float32"), ("gru", "bfloat16"), ("rnn_relu", "tf32")])
+@pytest.mark.parametrize(
+    ("cell", "precision", "extras"),
+    [
+        ("lstm", "float32", None),
+        ("gru", "bfloat16", None),
+        ("rnn_relu", "tf32", None),
+        ("lstm", "float32", "masks"),
+        ("gru", "float32", "shares"),
+    ],
+)
 def test_a_correctness_case_passes_with_the_equations_and_fails_with_a_wrong_kernel(
-    cell, precision, on_a_cpu, monkeypatch
+    cell, precision, extras, on_a_cpu, monkeypatch
 ) -> None:
-    case = {"cell": cell, "precision": precision, "hidden_size": 8, "mode": None, "reverse": True}
-    assert gpu_check.check_one(**case)["ok"]
+    case = {"cell": cell, "precision": precision, "hidden_size": 8, "mode": None, "reverse": True, "extras": extras}
+    row = gpu_check.check_one(**case)
+    assert row["ok"]
+    assert ("cudnn_error" in row) == (extras is None)
 
     def wrong(*arguments):
         y, final = reference.run_direction(*arguments)
@@ -86,6 +97,27 @@ def test_a_correctness_case_passes_with_the_equations_and_fails_with_a_wrong_ker
     assert not row["ok"]
     assert row["error"] == pytest.approx(0.05, rel=0.1)
     assert row["repeats_agree"]
+
+
+@needs_triton
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
+@pytest.mark.parametrize("field", ["recurrent_mask", "zoneout", "clip_state_grad"])
+def test_a_case_with_extras_fails_if_a_kernel_forgets_one(cell, field, on_a_cpu, monkeypatch) -> None:
+    def forgetful(*arguments):
+        *before, extras = arguments
+        return reference.run_direction(*before, extras._replace(**{field: None}))
+
+    monkeypatch.setattr(gpu_check.engine, "run_direction", forgetful)
+    row = gpu_check.check_one(cell, "float32", 8, None, True, "masks")
+    assert (row["ok"], row["repeats_agree"]) == (False, True)
+
+
+def test_every_cell_is_checked_with_extras_in_every_mode(monkeypatch) -> None:
+    seen: list[dict] = []
+    monkeypatch.setattr(gpu_check, "check_one", lambda **case: seen.append(case) or {"ok": True})
+    gpu_check.check_correctness(gpu_check.Clock(60))
+    with_extras = {(row["cell"], row["mode"], row["extras"]) for row in seen if row.get("extras")}
+    assert len(with_extras) == len(gpu_check.CELLS) * 2 * len(gpu_check.EXTRAS)
 
 
 @pytest.mark.parametrize("packed", [False, True])

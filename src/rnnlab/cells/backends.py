@@ -90,7 +90,7 @@ ENGINES = {
     "triton": Engine(
         run=triton.run_direction,
         about="fused CUDA kernels",
-        extras=("weight_drop",),
+        extras=_ENGINE_EXTRAS,
         devices=("cuda",),
         dtypes=triton.DTYPES,
         compiles=True,
@@ -129,7 +129,8 @@ def check_backend(backend: str, extras: Collection[str] = ()) -> str:
     if backend == "auto":
         return backend
     if missing := [name for name in extras if name not in ENGINES[backend].extras]:
-        able = [name for name in BACKENDS[1:] if set(extras) <= set(ENGINES[name].extras)]
+        here = {name: engine for name, engine in ENGINES.items() if engine.why_unavailable() is None}
+        able = [name for name in BACKENDS[1:] if name in here and set(extras) <= set(here[name].extras)]
         use = ", ".join([f"backend={able[0]!r}", *map(repr, able[1:])]) if able else ""
         raise ValueError(f"backend {backend!r} has no {', '.join(missing)}; use {use} or 'auto'")
     if reason := ENGINES[backend].why_unavailable():

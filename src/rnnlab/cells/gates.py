@@ -49,7 +49,7 @@ def gate_values(
     extras = extras or NO_EXTRAS
     if cell in ("rnn_tanh", "rnn_relu"):
         return {"hidden": y}
-    before = _states_before(h_0, y, lengths, reverse)
+    before = states_before(h_0, y, lengths, reverse)
     gates = lstm_gates if cell == "lstm" else gru_gates
     values = gates(x, before, weights, extras)
     if lengths is not None:
@@ -58,7 +58,7 @@ def gate_values(
     return dict(zip(GATES[cell], values, strict=True))
 
 
-def _states_before(h_0: Tensor, y: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor:
+def states_before(h_0: Tensor, y: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor:
     """Return the hidden state that each step started from, (T, B, H); anything past a row's length."""
     if not reverse:
         return torch.cat([h_0.unsqueeze(0), y[:-1]])

@@ -217,10 +217,11 @@ class RecurrentStack(RecurrentParameters):
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
                 x = dropout(x, self.dropout, training)
-            if backend == "triton" and self.bidirectional:  # both directions in one launch
-                rows = (2 * layer, 2 * layer + 1)
-                before = tuple((*(s[row] for s in state),) for row in rows)
-                x, after = triton.run_layer(self.cell, x, before, (weights[rows[0]], weights[rows[1]]), lengths)  # pyright: ignore
+            if backend == "triton" and self.bidirectional and seen is None:  # both directions in one launch
+                first, second = 2 * layer, 2 * layer + 1
+                before = tuple((*(s[row] for s in state),) for row in (first, second))
+                both = None if extras is None else (extras[first], extras[second])
+                x, after = triton.run_layer(self.cell, x, before, (weights[first], weights[second]), lengths, both)  # pyright: ignore
                 final += after
                 continue
             outputs: list[Tensor] = []

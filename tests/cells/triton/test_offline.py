@@ -57,6 +57,23 @@ def loads_inside_the_time_loop(layout: str) -> list[str]:
     return [re.findall(r"tensor<([\dx]+)x!tt\.ptr", line)[0] for line in loads]
 
 
+EXTRAS = ("recurrent_dropout", "zoneout", "clip_state_grad")
+EXTRA_CASES = [
+    ("lstm", 650, 32, HALF, True, EXTRAS),
+    ("gru", 256, 64, HALF, True, ("recurrent_dropout", "zoneout_share", "clip_state_grad")),
+    ("lstm", 128, 32, HALF, True, EXTRAS),
+    ("rnn", 1150, 20, SINGLE, True, EXTRAS),
+]
+ALL_EXTRA_CASES = [
+    (cell, hidden_size, batch, dtype, backward, extras)
+    for cell in ("lstm", "gru", "rnn")
+    for hidden_size, batch in SHAPES
+    for dtype in (HALF, SINGLE)
+    for backward in (False, True)
+    for extras in (EXTRAS, ("zoneout_share",))
+]
+
+
 @pytest.mark.parametrize("case", ALL_CASES if os.environ.get("RNNLAB_COMPILE_ALL") == "1" else CASES, ids=str)
 def test_the_planned_block_sizes_fit_an_h100_and_spill_nothing(case, compile_pass) -> None:
     cell, hidden_size, batch, dtype, backward, multiplication = case
@@ -76,6 +93,18 @@ def test_the_planned_block_sizes_fit_an_h100_and_spill_nothing(case, compile_pas
         assert share not in inside
     if not compiled.plan.resident:
         assert share in inside
+
+
+@pytest.mark.parametrize(
+    "case", ALL_EXTRA_CASES if os.environ.get("RNNLAB_COMPILE_ALL") == "1" else EXTRA_CASES, ids=str
+)
+def test_extras_spill_nothing_and_fit_an_h100(case, compile_pass) -> None:
+    cell, hidden_size, batch, dtype, backward, extras = case
+    torch.set_float32_matmul_precision("high")  # three products of TF32 keep no weights and take the fewest registers
+    compiled = compile_pass(cell, hidden_size, batch, dtype, backward=backward, with_lengths=True, extras=extras)
+    assert (compiled.stack, compiled.spills) == (0, 0)
+    assert compiled.registers <= 255
+    assert compiled.shared_memory <= LARGEST
 
 
 def test_rows_of_lengths_and_both_directions_in_one_grid_spill_nothing_either(compile_pass) -> None:

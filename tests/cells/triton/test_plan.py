@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rnnlab.cells.triton.plan import Device, Shape, choose_plan, cut, overridden, padded_size, shared_memory
+from rnnlab.cells.triton.plan import Device, Plan, Shape, choose_plan, cut, overridden, padded_size, shared_memory
 
 H100 = Device(processors=132, shared_memory=227 * 1024)
 SMALL = Device(processors=20, shared_memory=99 * 1024)
@@ -41,15 +41,17 @@ def test_chunks_are_powers_of_two_that_add_up_with_the_short_ones_last(size) -> 
     assert list(chunks) == sorted(chunks, reverse=True)
 
 
+@pytest.mark.parametrize("extras", [False, True])
 @pytest.mark.parametrize("device", [H100, SMALL])
 @pytest.mark.parametrize("itemsize", [2, 4])
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("gates", [1, 3, 4])
-def test_a_plan_fits_its_gpu_whatever_the_shape(gates, backward, itemsize, device) -> None:
+def test_a_plan_fits_its_gpu_whatever_the_shape(gates, backward, itemsize, device, extras) -> None:
     for hidden_size in (5, 100, 200, 650, 1024, 2048):
         for batch in (1, 20, 64, 512):
             for directions in (1, 2):
-                shape = Shape(gates, padded_size(hidden_size), batch, directions, itemsize, backward)
+                size = padded_size(hidden_size)
+                shape = Shape(gates, size, batch, directions, itemsize, backward, extras=extras)
                 plan = choose_plan(shape, device)
                 assert shared_memory(plan, shape) <= device.shared_memory
                 assert sum(plan.chunks) == shape.size
@@ -72,6 +74,20 @@ def test_weights_that_do_not_fit_are_read_anew_each_step() -> None:
     assert (plan.mode, plan.resident) == ("grid", False)
     exact = Shape(4, 656, 32, 1, 4, False, precision="tf32x3")
     assert not choose_plan(exact, H100).resident
+
+
+def test_extras_leave_plans_as_they_are_but_where_registers_run_out() -> None:
+    def plans(gates: int, hidden_size: int, backward: bool, itemsize: int = 2) -> tuple[Plan, Plan]:
+        shape = Shape(gates, padded_size(hidden_size), 32, 1, itemsize, backward)
+        return choose_plan(shape, H100), choose_plan(shape._replace(extras=True), H100)
+
+    for gates, hidden_size, backward in ((4, 650, True), (3, 64, True), (4, 128, False), (1, 128, True)):
+        plain, with_extras = plans(gates, hidden_size, backward)
+        assert plain == with_extras
+    plain, with_extras = plans(3, 128, backward=True)
+    assert (plain.mode, with_extras.mode) == ("solo", "grid")
+    plain, with_extras = plans(1, 1150, backward=True, itemsize=4)
+    assert (plain.resident, with_extras.resident) == (True, False)
 
 
 def test_a_grid_that_cannot_run_at_once_is_refused_with_the_numbers() -> None:

@@ -8,8 +8,9 @@ import sys
 import pytest
 import torch
 
+from rnnlab.cells import RNN
 from rnnlab.cells import triton as engine
-from rnnlab.cells.extras import NO_EXTRAS
+from rnnlab.cells.extras import Extras, Norm
 from rnnlab.cells.reference import Weights
 
 
@@ -42,9 +43,11 @@ def test_an_input_that_is_not_on_the_gpu_is_refused_with_its_device(monkeypatch)
         run()
 
 
-def test_extras_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"backend 'triton' has no extras; use backend='reference'"):
-        run(extras=NO_EXTRAS)
+def test_layer_norm_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"backend 'triton' has no layer_norm; use backend='reference' or 'auto'"):
+        run(extras=Extras(norm=Norm(torch.ones(4), torch.ones(4))))
+    with pytest.raises(ValueError, match=r"^backend 'triton' has no layer_norm; use backend='reference' or 'auto'$"):
+        RNN(2, 3, backend="triton", layer_norm=True, zoneout=0.1)
 
 
 def test_importing_the_engine_imports_no_triton() -> None:

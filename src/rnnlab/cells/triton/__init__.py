@@ -6,7 +6,9 @@ compiler. Importing this package imports no triton.
     tiles.py           what the kernels share
     rnn.py lstm.py gru.py   the kernels, one body a pass
     plan.py launch.py  block sizes, and one launch for all steps or one a step
-    window.py passes.py    what stands before and after the loop, as torch's matrix products
+    extras.py          what dropout, zoneout and clipping do inside a step
+    settings.py        lengths, direction and extras as the passes get them
+    window.py passes.py rebuild.py   what stands before and after the loop, as torch's matrix products
     ops.py             the passes as custom ops, with their gradients
 """
 
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from rnnlab.cells.reference import States, Weights
 from rnnlab.cells.triton.plan import Device, Shape, choose_plan, interpreting
+from rnnlab.cells.triton.settings import Settings, stacked
 
 if TYPE_CHECKING:
     from rnnlab.cells.extras import Extras
@@ -74,16 +77,19 @@ def run_direction(
     Padded steps of `x` must hold finite numbers, which the layers see to.
 
     Raises:
-        ValueError: as `check_input`, or extras are given: the kernels have none.
+        ValueError: as `check_input`, or layer norm is asked for, which the kernels do not have.
     """
-    if extras is not None:
-        raise ValueError("backend 'triton' has no extras; use backend='reference'")
-    y, final = _run(cell, x, [state], [weights], lengths, reverse)
+    y, final = _run(cell, x, [state], [weights], lengths, reverse, None if extras is None else [extras])
     return y, final[0]
 
 
 def run_layer(
-    cell: str, x: Tensor, states: tuple[States, States], weights: tuple[Weights, Weights], lengths: Tensor | None
+    cell: str,
+    x: Tensor,
+    states: tuple[States, States],
+    weights: tuple[Weights, Weights],
+    lengths: Tensor | None,
+    extras: tuple[Extras, Extras] | None = None,
 ) -> tuple[Tensor, tuple[States, States]]:
     """Run one layer in both directions, in one launch where the GPU runs all their programs at once.
 
@@ -93,51 +99,58 @@ def run_layer(
         states: of either direction, forward first: (h_0,) or (h_0, c_0), each (B, H).
         weights: of either direction, forward first.
         lengths: valid steps of each row, <int64>(B,), 0..T; None: all T.
+        extras: of either direction, with masks of its own; None: nothing beyond torch.nn.
 
     Returns:
         Outputs (T, B, 2*H), forward first, zero past each row's length, and either direction's final state.
 
     Raises:
-        ValueError: as `check_input`.
+        ValueError: as `run_direction`.
     """
-    if _together(cell, x, weights[0].weight_hh.shape[1]):
-        y, (forward, backward) = _run(cell, x, list(states), list(weights), lengths, False)
+    if _together(cell, x, weights[0].weight_hh.shape[1], extras is not None):
+        both = None if extras is None else list(extras)
+        y, (forward, backward) = _run(cell, x, list(states), list(weights), lengths, False, both)
         return y, (forward, backward)
-    y, forward = run_direction(cell, x, states[0], weights[0], lengths, False)
-    y_reverse, backward = run_direction(cell, x, states[1], weights[1], lengths, True)
+    each = extras or (None, None)
+    y, forward = run_direction(cell, x, states[0], weights[0], lengths, False, each[0])
+    y_reverse, backward = run_direction(cell, x, states[1], weights[1], lengths, True, each[1])
     return torch.cat((y, y_reverse), dim=2), (forward, backward)
 
 
 def _run(
-    cell: str, x: Tensor, states: list[States], weights: list[Weights], lengths: Tensor | None, reverse: bool
+    cell: str,
+    x: Tensor,
+    states: list[States],
+    weights: list[Weights],
+    lengths: Tensor | None,
+    reverse: bool,
+    extras: list[Extras] | None,
 ) -> tuple[Tensor, list[States]]:
     """Run all given directions in one op: the first as `reverse` says, a second in reverse."""
+    if extras is not None and extras[0].norm is not None:
+        raise ValueError("backend 'triton' has no layer_norm; use backend='reference' or 'auto'")
     check_input(x)
     from rnnlab.cells.ops import needs_grad
     from rnnlab.cells.triton import ops  # noqa: F401  (registers them)
 
-    both = [_stacked(tensors) for tensors in zip(*weights, strict=True)]
-    initial = [_stacked(tensors) for tensors in zip(*states, strict=True)]
-    if cell.startswith("rnn"):
-        results = torch.ops.rnnlab.triton_rnn(x, *initial, *both, lengths, reverse, cell == "rnn_relu")
+    both = [stacked(tensors) for tensors in zip(*weights, strict=True)]
+    initial = [stacked(tensors) for tensors in zip(*states, strict=True)]
+    if extras is None:
+        settings, recompute = Settings(lengths, reverse=reverse), False
     else:
-        op = torch.ops.rnnlab.triton_lstm if cell == "lstm" else torch.ops.rnnlab.triton_gru
-        results = op(x, *initial, *both, lengths, reverse, needs_grad(x, *initial, *both))
+        settings, recompute = Settings.of(extras, lengths, reverse), extras[0].recompute
+    name = "rnn" if cell.startswith("rnn") else cell
+    flags = [cell == "rnn_relu"] if name == "rnn" else []
+    save = needs_grad(x, *initial, *both)
+    op = getattr(torch.ops.rnnlab, f"triton_{name}")
+    results = op(x, *initial, *both, *settings, *flags, save and not recompute, save and recompute)
     final = results[1 : 1 + len(initial)]
     return results[0], [tuple(state[direction] for state in final) for direction in range(len(weights))]
 
 
-def _stacked(tensors: tuple[Tensor | None, ...]) -> Tensor | None:
-    """Put directions into one tensor, in front; without a copy if there is one."""
-    first = tensors[0]
-    if first is None:
-        return None
-    return first.unsqueeze(0) if len(tensors) == 1 else torch.stack([t for t in tensors if t is not None])
-
-
-def _together(cell: str, x: Tensor, hidden_size: int) -> bool:
+def _together(cell: str, x: Tensor, hidden_size: int, has_extras: bool) -> bool:
     """Whether both directions in one launch run as well as one alone."""
     device = Device.of(x.device)
-    shape = Shape.of(x, GATES[cell], hidden_size, 2, backward=True)
+    shape = Shape.of(x, GATES[cell], hidden_size, 2, backward=True, extras=has_extras)
     alone, both = choose_plan(shape._replace(directions=1), device), choose_plan(shape, device)
     return (both.mode, both.resident) == (alone.mode, alone.resident)

@@ -11,6 +11,13 @@ Tensors in kernel layout (see `tiles`), T steps, B rows, D directions, S = SIZE;
     gates    (T, B, D, 4, S) wide: r, z, n and q = W_hn h + b_hn, kept for the backward pass if SAVE
     lengths  (B,) int32        read if LENGTHS
     counters, failed           int32, see `meeting.await_others`
+
+Extras, None where off, and then the kernels are as if these were not here:
+
+    mask     (B, D, S) wide    factor of h in the product with W_hh; h_0 of the forward pass has it already
+    masked   (T, B, D, S)      h times mask, which programs exchange instead of y
+    keep_h, share_h            zoneout, see `extras`
+    limit    a number          bound on the gradient of the state that enters a step, entry by entry
 """
 
 # pyright: basic, reportArgumentType=false, reportOperatorIssue=false, reportIndexIssue=false, reportCallIssue=false
@@ -22,6 +29,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from rnnlab.cells.triton.extras import (
+    add_gradient_of_kept,
+    factor_of_state,
+    gradient_of_new,
+    gradient_of_state,
+    kept_in,
+    zone_out,
+)
 from rnnlab.cells.triton.meeting import announce, await_others, nan_if_given_up, own_counter
 from rnnlab.cells.triton.tiles import (
     load_states,
@@ -68,6 +83,10 @@ def forward(
     WIDE: tl.constexpr,
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
+    mask=None,
+    masked=None,
+    keep_h=None,
+    share_h=None,
 ):
     """Visit the steps first_visit to last_visit - 1.
 
@@ -84,6 +103,10 @@ def forward(
     hidden = load_states(h, place, unit, inside, SIZE)
     bias_n = tl.load(bias + tl.program_id(2) * SIZE + unit, mask=unit < SIZE, other=0.0)[None, :]
     counter = own_counter(counters)
+    exchanged = y
+    scale = factor_of_state(mask, place, unit, inside, SIZE)
+    if mask is not None:
+        exchanged = masked
     for visit in range(first_visit, last_visit):
         t, way = step_at(visit, num_steps, REVERSE)
         # What does not depend on the step before is loaded before the wait.
@@ -91,7 +114,8 @@ def forward(
         x_r = tl.load(x, mask=inside, other=0.0).to(WIDE)
         x_z = tl.load(x + SIZE, mask=inside, other=0.0).to(WIDE)
         x_n = tl.load(x + 2 * SIZE, mask=inside, other=0.0).to(WIDE)
-        before = y + (t - way) * state_size
+        keeps_h = kept_in(keep_h, t * state_size, place, unit, inside, SIZE)
+        before = exchanged + (t - way) * state_size
         if visit == 0:
             before = h_0
         patience = await_others(counter, visit - first_visit, patience, SYNC)
@@ -105,11 +129,14 @@ def forward(
         q = a_n + bias_n
         n = tanh(x_n + r * q)
         new_hidden = (1 - z) * n + z * hidden
+        new_hidden = zone_out(hidden, new_hidden, keeps_h, keep_h, share_h)
         if LENGTHS:
             hidden = tl.where((t < length)[:, None], new_hidden, hidden)
         else:
             hidden = new_hidden
         store_states(y + t * state_size, hidden, place, unit, inside, SIZE)
+        if mask is not None:
+            store_states(masked + t * state_size, hidden * scale, place, unit, inside, SIZE)
         announce(counter, SYNC)
         if SAVE:
             gate = gates + t * (4 * state_size) + place[:, None] * (4 * SIZE) + unit[None, :]
@@ -150,6 +177,10 @@ def backward(
     WIDE: tl.constexpr,
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
+    mask=None,
+    keep_h=None,
+    share_h=None,
+    limit=None,
 ):
     """Undo the visits first_visit to last_visit - 1, counted from the last one back.
 
@@ -171,6 +202,7 @@ def backward(
     kept = load_states(grad_h, place, unit, inside, SIZE)
     initial = load_states(h_0, place, unit, inside, SIZE).to(WIDE)
     counter = own_counter(counters)
+    scale = factor_of_state(mask, place, unit, inside, SIZE)
     for visit in range(first_visit, last_visit):
         t, way = step_at(num_steps - 1 - visit, num_steps, REVERSE)
         alive = inside & (t < length)[:, None]
@@ -184,16 +216,21 @@ def backward(
         starts = ((came_from < 0) | (came_from >= length))[:, None]
         hidden = load_states(y + came_from * state_size, place, unit, inside & ~starts, SIZE).to(WIDE)
         hidden = tl.where(starts, initial, hidden)
-        d = kept + load_states(grad_y + t * state_size, place, unit, alive, SIZE).to(WIDE)
+        keeps_h = kept_in(keep_h, t * state_size, place, unit, inside, SIZE)
+        out = load_states(grad_y + t * state_size, place, unit, alive, SIZE).to(WIDE)
+        d = kept + out
         patience = await_others(counter, visit - first_visit, patience, SYNC)
         if visit > 0:
-            d += product_with_gradient(
+            product = product_with_gradient(
                 grad_a + (t + way) * (3 * state_size), weight, tiles, place, exists,
                 nan_if_given_up(patience, failed, SYNC),
                 SIZE, 3, 4, BLOCK_UNITS, CHUNKS, RESIDENT, WIDE, PRECISION, UPCAST,
             )  # fmt: skip
-        da_n = d * (1 - z) * (1 - n * n)
-        da_z = d * (hidden - n) * z * (1 - z)
+            entered = (t + way < length)[:, None]
+            d = gradient_of_state(d, kept, product, out, entered, scale, mask, limit)
+        d_new = gradient_of_new(d, keeps_h, keep_h, share_h)
+        da_n = d_new * (1 - z) * (1 - n * n)
+        da_z = d_new * (hidden - n) * z * (1 - z)
         da_r = da_n * q * r * (1 - r)
         da = grad_a + t * (3 * state_size) + place[:, None] * (3 * SIZE) + unit[None, :]
         narrow = grad_a.dtype.element_ty
@@ -202,5 +239,5 @@ def backward(
         tl.store(da + 2 * SIZE, tl.where(alive, da_n * r, 0.0).to(narrow), mask=inside)
         announce(counter, SYNC)
         store_states(grad_n + t * state_size, tl.where(alive, da_n, 0.0), place, unit, inside, SIZE)
-        kept = tl.where(alive, d * z, d)
+        kept = tl.where(alive, add_gradient_of_kept(d_new * z, d, keeps_h, keep_h, share_h), d)
     store_states(grad_h, kept, place, unit, inside, SIZE)

@@ -29,7 +29,7 @@ def run_visits(
     size: int,
     reverse: bool,
     precision: str,
-    **constants: bool,
+    **more: bool | float | Tensor | None,
 ) -> None:
     """Run all visits of a pass.
 
@@ -42,7 +42,7 @@ def run_visits(
         size: S.
         reverse: whether the one direction runs in reverse; of two the second always does.
         precision: of float32 products, a name that triton's dot takes.
-        **constants: further constants of the kernel.
+        **more: further constants of the kernel, and its last parameters: what extras need.
     """
     state = tensors[-1]
     batch, directions, _ = state.shape
@@ -62,7 +62,7 @@ def run_visits(
         "WIDE": _WIDE[state.dtype],
         "PRECISION": precision,
         "UPCAST": interpreting() and any(tensor.dtype.itemsize == 2 for tensor in tensors),
-        **constants,
+        **more,
     }
     if not interpreting():
         options |= {"num_warps": plan.num_warps, "num_stages": 1, "launch_cooperative_grid": plan.mode == "grid"}

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import triton
+from torch import Tensor
 from triton.backends.compiler import GPUTarget
 
 from rnnlab.cells.triton import launch, passes
 from rnnlab.cells.triton.plan import Device, Plan, Shape, choose_plan, padded_size
+from rnnlab.cells.triton.settings import Settings
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
@@ -55,6 +57,7 @@ def compile_pass(
     backward: bool,
     directions: int = 1,
     with_lengths: bool = False,
+    extras: Collection[str] = (),
     capability: int = 90,
     analyse: bool = True,
 ) -> Compiled | None:
@@ -68,6 +71,7 @@ def compile_pass(
         backward: which pass.
         directions: D.
         with_lengths: whether rows have lengths.
+        extras: which act, of 'recurrent_dropout', 'zoneout' (masks), 'zoneout_share' and 'clip_state_grad'.
         capability: the GPU's compute capability, 90 for an H100.
         analyse: whether to read the machine code; without, only the cache is filled and None returned.
     """
@@ -76,23 +80,40 @@ def compile_pass(
     state = torch.zeros(directions, batch, hidden_size, dtype=dtype)
     states = [state] * (2 if cell == "lstm" else 1)
     weights = [torch.zeros(directions, gates * hidden_size, width, dtype=dtype) for width in (16, hidden_size)]
-    lengths = torch.full((batch,), 2) if with_lengths else None
+    settings = _settings(extras, cell, state, torch.full((batch,), 2) if with_lengths else None)
+    relu = [False] if cell == "rnn" else []
     with _compiling(capability) as compiled:
         if backward:
             y = torch.zeros(2, batch, directions * hidden_size, dtype=dtype)
             wide = torch.zeros(2, batch, directions, 4, size)
-            kept = {"rnn": [], "gru": [wide], "lstm": [wide, wide[:, :, :, 0].contiguous()]}[cell]
-            flags = [False, False, True] if cell == "rnn" else [False, True]
-            unknown = [None] * len(states)
-            getattr(passes, f"{cell}_backward")(y, *unknown, x, *states, *weights, lengths, y, *kept, *flags)
+            state_like = wide[:, :, :, 0].contiguous()
+            kept = {"rnn": [state_like], "gru": [wide], "lstm": [wide, state_like]}[cell]
+            unknown, flags = [None] * len(states), [*relu, False, True]
+            run = getattr(passes, f"{cell}_backward")
+            run(y, *unknown, x, *states, *weights, None, None, y, *kept, settings, *flags)
         else:
             bias = torch.zeros(directions, gates * hidden_size, dtype=dtype)
-            flags = [False, cell != "rnn"]
-            getattr(passes, f"{cell}_forward")(x, *states, *weights, bias, bias, lengths, *flags)
+            run = getattr(passes, f"{cell}_forward")
+            run(x, *states, *weights, bias, bias, settings, *relu, True, False)
     if not analyse:
         return None
-    shape = Shape.of(x, gates, hidden_size, directions, backward=backward)
+    shape = Shape.of(x, gates, hidden_size, directions, backward=backward, extras=settings.has_extras)
     return Compiled(choose_plan(shape, Device()), shape, *resources(compiled[0]), compiled[0].asm["ttgir"])
+
+
+def _settings(extras: Collection[str], cell: str, state: Tensor, lengths: Tensor | None) -> Settings:
+    """Switch extras on, for two steps of a state (D, B, H)."""
+    keep = torch.zeros(state.shape[0], 2, *state.shape[1:], dtype=torch.bool)
+    is_lstm = cell == "lstm"
+    return Settings(
+        lengths,
+        recurrent_mask=state if "recurrent_dropout" in extras else None,
+        zoneout_h=keep if "zoneout" in extras else None,
+        zoneout_c=keep if "zoneout" in extras and is_lstm else None,
+        zoneout_h_share=0.5 if "zoneout_share" in extras else 0.0,
+        zoneout_c_share=0.5 if "zoneout_share" in extras and is_lstm else 0.0,
+        clip_state_grad=1.0 if "clip_state_grad" in extras else 0.0,
+    )
 
 
 class _NoDriver:

@@ -3,7 +3,7 @@
 What is large is W_hh, (G*H, H). A program that keeps its share of it on the chip reads it once a launch instead of once
 a step; for that all programs must run at once and meet after each step:
 
-    solo    H up to 128: a program owns all units of its rows, nobody to meet
+    solo    H up to 128: a program owns all units of its rows, nobody to meet (with extras and gates, backward up to 64)
     grid    programs own BLOCK_UNITS units each and meet by a counter; as many as the GPU runs at once
     step    one launch a step: any size, the fallback and the oracle
 
@@ -64,6 +64,7 @@ class Shape(NamedTuple):
         itemsize: bytes of an operand.
         backward: which pass.
         precision: of float32 products, see `float32_precision`; nothing else reads it.
+        extras: whether steps do more than torch.nn's, for which they need registers.
     """
 
     gates: int
@@ -73,12 +74,15 @@ class Shape(NamedTuple):
     itemsize: int
     backward: bool
     precision: str = "tf32"
+    extras: bool = False
 
     @classmethod
-    def of(cls, x: torch.Tensor, gates: int, hidden_size: int, directions: int, *, backward: bool) -> Shape:
+    def of(
+        cls, x: torch.Tensor, gates: int, hidden_size: int, directions: int, *, backward: bool, extras: bool = False
+    ) -> Shape:
         """Describe a pass over an input (T, B, I)."""
         size, itemsize = padded_size(hidden_size), x.dtype.itemsize
-        return cls(gates, size, x.shape[1], directions, itemsize, backward, float32_precision())
+        return cls(gates, size, x.shape[1], directions, itemsize, backward, float32_precision(), extras)
 
     @property
     def blocks(self) -> int:
@@ -194,15 +198,19 @@ _overrides: dict[str, int | str | bool | tuple[int, ...]] = {}
 def _candidates(shape: Shape) -> Iterator[Plan]:
     """Plans from the fastest expected to the one that always fits."""
     least = 16 if shape.batch <= 16 else 32
-    warps = 4 if shape.gates == 1 else 8
+    # Found by compiling: with extras, four warps of a wide simple network spill forward, eight backward.
+    four_warps = shape.gates == 1 and (shape.backward or not shape.extras or shape.size <= 1024)
+    warps = 4 if four_warps else 8
     short = cut(shape.size, 16 if shape.is_split else 32 if shape.backward else 64)
-    # Found by compiling: only here do sixteen units spill.
-    wide_tiles = shape.gates == 1 and shape.size > 1024 and shape.backward and shape.itemsize > 2
-    widths = (32, 16, 8) if wide_tiles and not shape.is_split else (16, 32, 8)
+    # Found by compiling: only here do sixteen units spill, and with extras all plans that keep their weights.
+    tight = shape.gates == 1 and shape.size > 1024 and shape.backward and shape.itemsize > 2 and not shape.is_split
+    widths = (32, 16, 8) if tight and not shape.extras else (16, 32, 8)
     # Split weights would stay on the chip twice, and their unrolled products spill registers.
-    for resident in (False,) if shape.is_split else (True, False):
+    all_read_anew = shape.is_split or (tight and shape.extras)
+    largest_solo = LARGEST_SOLO // 2 if shape.extras and shape.backward and shape.blocks == 4 else LARGEST_SOLO
+    for resident in (False,) if all_read_anew else (True, False):
         chunks = cut(shape.size, _longest_chunk(shape)) if resident else short
-        if shape.size <= LARGEST_SOLO and (resident or shape.size <= LARGEST_SOLO // 2):
+        if shape.size <= (largest_solo if resident else LARGEST_SOLO // 2):
             yield Plan("solo", 16, shape.size, chunks, resident, 8)
         for block_units in widths if resident else widths[:2]:
             yield Plan("grid", least, block_units, chunks, resident, warps)

@@ -16,6 +16,7 @@ from torch.nn.functional import linear, pad
 from rnnlab.cells.bptt.common import Timeline, compute_dtype, recurrent_gradient
 from rnnlab.cells.triton.launch import run_visits
 from rnnlab.cells.triton.plan import Device, Plan, Shape, choose_plan, float32_precision, padded_size
+from rnnlab.cells.triton.settings import Settings
 
 
 class Frame(NamedTuple):
@@ -27,8 +28,7 @@ class Frame(NamedTuple):
         directions: D.
         gates: G.
         hidden_size: H.
-        lengths: valid steps of each row, <int64>(B,), or None.
-        reverse: whether the one direction runs in reverse.
+        settings: lengths, direction and extras.
         x: the input (T, B, I), for dtype and device.
     """
 
@@ -37,15 +37,14 @@ class Frame(NamedTuple):
     directions: int
     gates: int
     hidden_size: int
-    lengths: Tensor | None
-    reverse: bool
+    settings: Settings
     x: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, weight_hh: Tensor, lengths: Tensor | None, reverse: bool) -> Frame:
+    def of(cls, x: Tensor, weight_hh: Tensor, settings: Settings) -> Frame:
         """Measure an input (T, B, I) and recurrent weights (D, G*H, H)."""
         directions, rows, hidden_size = weight_hh.shape
-        return cls(x.shape[0], x.shape[1], directions, rows // hidden_size, hidden_size, lengths, reverse, x)
+        return cls(x.shape[0], x.shape[1], directions, rows // hidden_size, hidden_size, settings, x)
 
     @property
     def size(self) -> int:
@@ -58,9 +57,17 @@ class Frame(NamedTuple):
         return compute_dtype(self.x)
 
     @property
-    def kernel_lengths(self) -> Tensor | None:
-        """Lengths as the kernels read them."""
-        return None if self.lengths is None else self.lengths.to(torch.int32)
+    def lengths(self) -> Tensor | None:
+        """Valid steps of each row, <int64>(B,), or None."""
+        return self.settings.lengths
+
+    def is_reverse(self, direction: int) -> bool:
+        """Whether a direction visits the last step first."""
+        return self.settings.reverse or direction == 1
+
+    def timeline(self, direction: int) -> Timeline:
+        """The order of time of a direction."""
+        return Timeline.of(self.num_steps, self.lengths, self.is_reverse(direction))
 
     def padded(self, values: Tensor) -> Tensor:
         """Pad the last dimension from H to S with zeros, (..., S)."""
@@ -118,21 +125,59 @@ class Frame(NamedTuple):
 
     def plan(self, *, backward: bool) -> Plan:
         """How a pass of this window runs on its device."""
-        shape = Shape.of(self.x, self.gates, self.hidden_size, self.directions, backward=backward)
+        shape = Shape.of(
+            self.x,
+            self.gates,
+            self.hidden_size,
+            self.directions,
+            backward=backward,
+            extras=self.settings.has_extras,
+        )
         return choose_plan(shape, Device.of(self.x.device))
 
-    def run(self, kernel: object, *tensors: Tensor, backward: bool = False, **constants: bool) -> None:
-        """Run a kernel over all steps."""
+    def masked(self, hidden: Tensor, direction: int) -> Tensor:
+        """Hidden states (..., B, H) of a direction as the product with W_hh sees them."""
+        mask = self.settings.recurrent_mask
+        return hidden if mask is None else hidden * mask[direction]
+
+    def first_states(self, h_0: Tensor) -> Tensor:
+        """(D, B, H) -> (B, D, S): what the first visit multiplies by W_hh."""
+        mask = self.settings.recurrent_mask
+        return self.narrow_state(h_0 if mask is None else h_0 * mask)
+
+    def extras(self, *, backward: bool) -> dict[str, Tensor | float]:
+        """What is on, under the names of the kernels' last parameters; nothing else may be given to them."""
+        settings, given = self.settings, {}
+        if settings.recurrent_mask is not None:
+            given["mask"] = self.wide_state(settings.recurrent_mask)
+            if not backward:
+                given["masked"] = self.empty()
+        states = {
+            "h": (settings.zoneout_h, settings.zoneout_h_share),
+            "c": (settings.zoneout_c, settings.zoneout_c_share),
+        }
+        for name, (mask, share) in states.items():
+            if mask is not None:
+                given[f"keep_{name}"] = self.padded(mask.view(torch.uint8).movedim(0, 2))
+            elif share > 0:
+                given[f"share_{name}"] = share
+        if backward and settings.clip_state_grad > 0:
+            given["limit"] = settings.clip_state_grad
+        return given
+
+    def run(self, kernel: object, *tensors: Tensor, backward: bool = False, **more: bool | Tensor | None) -> None:
+        """Run a kernel over all steps, with the extras that are on."""
         run_visits(
             kernel,
             tensors,
-            self.kernel_lengths,
+            None if self.lengths is None else self.lengths.to(torch.int32),
             self.plan(backward=backward),
             num_steps=self.num_steps,
             size=self.size,
-            reverse=self.reverse,
+            reverse=self.settings.reverse,
             precision=float32_precision(),
-            **constants,
+            **self.extras(backward=backward),
+            **more,
         )
 
 
@@ -153,14 +198,29 @@ def recurrent_gradients(
     hidden = y.unflatten(2, (frame.directions, -1))
     grad_h_0, grad_weight = [], []
     for direction in range(frame.directions):
-        reverse = frame.reverse or direction == 1
-        timeline = Timeline.of(frame.num_steps, frame.lengths, reverse)
-        last = grad_a[-1 if reverse else 0, :, direction].flatten(1)
-        grad_h_0.append(kept[:, direction] + last @ weight[direction])
+        first = frame.num_steps - 1 if frame.is_reverse(direction) else 0
+        product = grad_a[first, :, direction].flatten(1) @ weight[direction]
+        if frame.settings.recurrent_mask is not None:
+            product = product * frame.padded(frame.settings.recurrent_mask[direction])
+        grad_h_0.append(_into_first_step(frame, kept[:, direction] + product, first))
         grad_weight.append(
-            recurrent_gradient(cropped[:, :, direction], hidden[:, :, direction], h_0[direction], timeline)
+            recurrent_gradient(
+                cropped[:, :, direction],
+                frame.masked(hidden[:, :, direction], direction),
+                frame.masked(h_0[direction], direction),
+                frame.timeline(direction),
+            )
         )
     return frame.state_back(torch.stack(grad_h_0, dim=1)), torch.stack(grad_weight)
+
+
+def _into_first_step(frame: Frame, grad: Tensor, first: int) -> Tensor:
+    """Clip the gradient (B, S) of the initial state where the first visited step is no padding, as in the kernels."""
+    limit = frame.settings.clip_state_grad
+    if limit == 0:
+        return grad
+    clipped = grad.clamp(-limit, limit)
+    return clipped if frame.lengths is None else torch.where((first < frame.lengths).unsqueeze(1), clipped, grad)
 
 
 def input_gradients(frame: Frame, grad_gx: Tensor, weight_ih: Tensor, needs_grad_x: bool) -> tuple[Tensor, ...]:
@@ -177,3 +237,15 @@ def sum_of_biases(frame: Frame, bias_ih: Tensor | None, bias_hh: Tensor | None) 
     if bias_ih is None or bias_hh is None:
         return None
     return (bias_ih + bias_hh).unflatten(1, (frame.gates, -1))
+
+
+def biases_of_gru(frame: Frame, bias_ih: Tensor | None, bias_hh: Tensor | None) -> tuple[Tensor | None, Tensor]:
+    """Return what is added to the input's product once, (D, G, H) or None, and b_hn, (D, S) wide.
+
+    The reset gate scales b_hn with the product it belongs to.
+    """
+    bias = sum_of_biases(frame, bias_ih, bias_hh)
+    if bias is None or bias_ih is None or bias_hh is None:
+        return None, frame.x.new_zeros(frame.directions, frame.size, dtype=frame.wide)
+    bias[:, 2] = bias_ih.unflatten(1, (3, -1))[:, 2]
+    return bias, frame.padded(bias_hh.unflatten(1, (3, -1))[:, 2]).to(frame.wide)

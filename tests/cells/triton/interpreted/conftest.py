@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rnnlab.cells.extras import Extras
 from rnnlab.cells.reference import States, Weights
 from rnnlab.cells.triton import GATES
 from rnnlab.cells.triton.plan import interpreting
@@ -37,6 +38,24 @@ def make_inputs() -> Callable[..., Inputs]:
     return _make_inputs
 
 
+def _make_extras(cell: str, num_steps: int, batch: int, hidden_size: int, seed: int = 1, **shares: float) -> Extras:
+    generator, states = torch.Generator().manual_seed(seed), 2 if cell == "lstm" else 1
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, dtype=torch.float64, generator=generator)
+
+    zoneout: tuple[Tensor | float, ...] = tuple(draw(num_steps, batch, hidden_size) < 0.4 for _ in range(states))
+    if shares:
+        zoneout = tuple(shares.values())[:states]
+    return Extras((draw(batch, hidden_size) < 0.7) / 0.7, zoneout, clip_state_grad=0.3)
+
+
+@pytest.fixture
+def make_extras() -> Callable[..., Extras]:
+    """A mask of dropout, masks of zoneout (or the shares given as h=, c=), and a limit that is reached."""
+    return _make_extras
+
+
 def _gradients(outputs: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
     # Each output has its own weights in the loss, so that a swap of two rows or steps shows.
     loss = sum((out * torch.arange(1, out.numel() + 1).view_as(out).sin()).sum() for out in outputs)
@@ -47,9 +66,9 @@ def _gradients(outputs: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
 def results_and_gradients() -> Callable[..., list[Tensor]]:
     """Outputs, final states, and the gradient of every input and parameter, of one run in one direction."""
 
-    def run_and_differentiate(run, cell, inputs: Inputs, lengths=None, reverse=False) -> list[Tensor]:
+    def run_and_differentiate(run, cell, inputs: Inputs, lengths=None, reverse=False, extras=None) -> list[Tensor]:
         x, state, weights = inputs
-        y, final = run(cell, x, state, weights, lengths, reverse)
+        y, final = run(cell, x, state, weights, lengths, reverse, extras)
         return _gradients([y, *final], [x, *state, *(w for w in weights if w is not None)])
 
     return run_and_differentiate

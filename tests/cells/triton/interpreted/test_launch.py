@@ -39,7 +39,7 @@ def start_together(missing=()):
     """A replacement of `launch._start`: all programs of a grid at once, but those at `missing`."""
 
     def start(kernel, grid, arguments, options) -> None:
-        for argument in arguments:
+        for argument in (*arguments, *options.values()):
             if isinstance(argument, torch.Tensor):
                 argument.share_memory_()
         context = multiprocessing.get_context("fork")
@@ -62,16 +62,18 @@ def start_together(missing=()):
 
 # Python 3.12 and later warn of forking beside torch's idle threads.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("with_extras", [False, True])
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
 def test_programs_that_meet_at_a_barrier_equal_one_launch_a_step_bit_for_bit(
-    cell, make_inputs, results_and_gradients, monkeypatch
+    cell, with_extras, make_inputs, make_extras, results_and_gradients, monkeypatch
 ) -> None:
     inputs, lengths = make_inputs(cell, 3, 17, 2, 20), torch.arange(17) % 4
+    extras = make_extras(cell, 3, 17, 20) if with_extras else None
     with overridden(mode="step", **BLOCKS):
-        wanted = results_and_gradients(engine.run_direction, cell, inputs, lengths, True)
+        wanted = results_and_gradients(engine.run_direction, cell, inputs, lengths, True, extras)
     monkeypatch.setattr(launch, "_start", start_together())
     with overridden(mode="grid", **BLOCKS):
-        ours = results_and_gradients(engine.run_direction, cell, inputs, lengths, True)
+        ours = results_and_gradients(engine.run_direction, cell, inputs, lengths, True, extras)
     assert all(torch.equal(a, b) for a, b in zip(ours, wanted, strict=True))
     assert launch.failure_flag(torch.device("cpu")).item() == 0
 

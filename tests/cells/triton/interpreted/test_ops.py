@@ -7,21 +7,31 @@ import torch
 
 from rnnlab.cells import triton as engine
 from rnnlab.cells.triton import ops  # noqa: F401  (registers them)
+from rnnlab.cells.triton.settings import Settings
 
 
+@pytest.mark.parametrize("which", ["plain", "save", "recompute"])
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
-def test_opcheck_accepts_the_ops(cell, make_inputs) -> None:
+def test_opcheck_accepts_the_ops(cell, which, make_inputs, make_extras) -> None:
     x, state, weights = make_inputs(cell, 2, 2, 2, 3)
     stacked = [tensor.detach().unsqueeze(0).requires_grad_() for tensor in (*state, *weights)]
     op = getattr(torch.ops.rnnlab, f"triton_{cell.split('_')[0]}").default
-    torch.library.opcheck(op, (x, *stacked, torch.tensor([2, 1]), False, cell != "rnn_tanh"))
+    settings = Settings(torch.tensor([2, 1]))
+    if which != "plain":
+        settings = Settings.of([make_extras(cell, 2, 2, 3)], torch.tensor([2, 1]), True)
+    relu = [False] if cell == "rnn_tanh" else []
+    torch.library.opcheck(op, (x, *stacked, *settings, *relu, which != "recompute", which == "recompute"))
 
 
-def test_a_compiled_call_has_no_graph_break_and_the_same_gradients(make_inputs, results_and_gradients) -> None:
+@pytest.mark.parametrize("with_extras", [False, True])
+def test_a_compiled_call_has_no_graph_break_and_the_same_gradients(
+    with_extras, make_inputs, make_extras, results_and_gradients
+) -> None:
     inputs = make_inputs("gru", 2, 2, 2, 3)
+    extras = make_extras("gru", 2, 2, 3)._replace(recompute=True) if with_extras else None
     compiled = torch.compile(engine.run_direction, fullgraph=True, backend="aot_eager")
-    ours = results_and_gradients(compiled, "gru", inputs)
-    eager = results_and_gradients(engine.run_direction, "gru", inputs)
+    ours = results_and_gradients(compiled, "gru", inputs, None, False, extras)
+    eager = results_and_gradients(engine.run_direction, "gru", inputs, None, False, extras)
     assert all(torch.equal(a, b) for a, b in zip(ours, eager, strict=True))
 
 
@@ -29,7 +39,7 @@ def test_nothing_is_saved_when_no_gradient_can_follow(make_inputs) -> None:
     x, state, weights = make_inputs("lstm", 2, 2, 2, 3)
     stacked = [tensor.unsqueeze(0) for tensor in (*state, *weights)]
     with torch.no_grad():
-        results = torch.ops.rnnlab.triton_lstm(x, *stacked, None, False, False)
+        results = torch.ops.rnnlab.triton_lstm(x, *stacked, *Settings(), False, False)
         y, final = engine.run_direction("lstm", x, state, weights, None, False)
     assert [kept.numel() for kept in results[3:]] == [0, 0]
     assert torch.equal(results[0], y)

@@ -11,6 +11,7 @@ from rnnlab.cells import reference
 from rnnlab.cells import triton as engine
 from rnnlab.cells.reference import Weights
 from rnnlab.cells.triton.plan import overridden
+from rnnlab.cells.triton.settings import Settings
 
 CELLS = ["rnn_tanh", "rnn_relu", "lstm", "gru"]
 # float64 sums in another order: some hundred terms of size 1.
@@ -101,7 +102,7 @@ def test_half_width_operands_meet_float32_states_and_gates(cell, dtype, make_inp
         assert (value.double() - wanted).norm() / wanted.norm() < 0.02
     if cell != "rnn_tanh":
         op = getattr(torch.ops.rnnlab, f"triton_{cell}")
-        kept = op(narrow[0], *(t.unsqueeze(0) for t in narrow[1:]), None, False, True)[1 + count :]
+        kept = op(narrow[0], *(t.unsqueeze(0) for t in narrow[1:]), *Settings(), True, False)[1 + count :]
         assert {t.dtype for t in kept} == {torch.float32}
 
 
