@@ -153,7 +153,7 @@ class LanguageModel(nn.Module):
     def nats(self, h: Tensor, targets: Tensor, ignore_index: int = -100) -> Tensor:
         """Sum the cross-entropy of targets <int64>(...) under the scores of hidden states (..., H), a scalar.
 
-        Rows whose target is `ignore_index` do not count. In training, with `num_samples`, it is the loss among a sample.
+        Rows whose target is `ignore_index` do not count. In training, with `num_samples`, it is that among a sample.
         """
         if self.adaptive is not None:
             return self.adaptive.nats(h, targets, ignore_index)

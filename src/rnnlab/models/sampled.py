@@ -19,7 +19,7 @@ class SampledLoss(nn.Module):
     logarithm of that is taken off its score: the scores that minimise the expected loss are those of the whole softmax
     up to a number per row, which a softmax does not see.
 
-    Source: Bengio & Senecal 2008; Jean et al. 2015, section 3; differs in that targets of other rows are candidates too.
+    Source: Bengio & Senecal 2008; Jean et al. 2015, section 3; differs in that targets of other rows are candidates.
     """
 
     log_absent: Tensor
