@@ -32,15 +32,15 @@ def test_the_scores_that_it_teaches_are_those_of_the_whole_softmax() -> None:
     loss = SampledLoss(share * 1e6, 2)
     h, weight = torch.zeros(20, H), torch.zeros(V, H)
     tilted = share.log() + 0.5 * torch.linspace(-1, 1, V)
-    pulls, windows = torch.zeros(2, V), 4000
+    pulls, windows = torch.zeros(2, V), 1500
     for _ in range(windows):
         targets = torch.multinomial(share, 20, replacement=True)
         for row, scores in enumerate((share.log(), tilted)):
             scores.requires_grad_()
             pulls[row] += torch.autograd.grad(loss(h, weight, scores, targets, -100), scores)[0]
     right, wrong = (pulls / (windows * 20 * share)).unflatten(1, (4, V // 4)).mean(2)
-    # Ten tokens of a share of 0.4 % or more are targets 3,000 times in all, so a mean is known to 2 %.
-    assert right.abs().max() < 0.04
+    # Ten tokens of a share of 0.4 % or more are targets 1,200 times in all, so a mean is known to 3 %.
+    assert right.abs().max() < 0.1
     assert wrong.abs().max() > 0.2
 
 
