@@ -119,8 +119,9 @@ class LanguageModel(nn.Module):
         is_full = decoder == "full"
         own = is_full and not tie_weights
         self.adaptive = None if is_full else AdaptiveDecoder(hidden_size, vocab_size, cutoffs)
-        sampled = num_samples is not None and token_counts is not None
-        self.sampled = SampledLoss(token_counts, num_samples) if sampled else None
+        self.sampled: SampledLoss | None = None
+        if num_samples is not None and token_counts is not None:
+            self.sampled = SampledLoss(token_counts, num_samples)
         self.decoder_weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if own else None
         self.decoder_bias = nn.Parameter(torch.zeros(vocab_size)) if is_full else None
         if self.decoder_weight is not None:

@@ -22,6 +22,7 @@ class SampledLoss(nn.Module):
     Source: Bengio & Senecal 2008; Jean et al. 2015, section 3; differs in that targets of other rows are candidates.
     """
 
+    upper: Tensor
     log_absent: Tensor
 
     def __init__(self, token_counts: Tensor, num_samples: int) -> None:
