@@ -164,6 +164,12 @@ class ModelConfig:
     cutoffs: Annotated[
         list[int] | None, doc("with decoder=adaptive: first id of each cluster of rarer tokens; null: V/15 and V/5")
     ] = None
+    num_samples: Annotated[
+        int | None,
+        Ge(1),
+        Le(10_000_000),
+        doc("with decoder=full: words drawn to train a window on, scored on all; null: train on all (next_word)"),
+    ] = None
     dropout: Annotated[Share, doc("share of features zeroed: embeddings, between layers, before the head")] = 0.0
     recurrent_dropout: Annotated[
         Share, doc("share of h zeroed in the recurrent product, one mask for the whole window (variational)")

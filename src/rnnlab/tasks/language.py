@@ -57,6 +57,8 @@ class LanguageTask(Task):
             tie_weights=config.tie_weights,
             decoder=config.decoder.value,
             cutoffs=config.cutoffs,
+            num_samples=config.num_samples,
+            token_counts=None if config.num_samples is None else self.token_counts(),
             dropout=config.dropout,
             nonlinearity=config.nonlinearity.value,
             initialisation=config.initialisation.value,
@@ -163,6 +165,10 @@ class LanguageTask(Task):
     def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
         """Draw texts from scratch."""
         return self.generate(model, "", count=count, length=length, temperature=1.0, top_k=None, top_p=None, seed=seed)
+
+    def token_counts(self) -> Tensor | None:
+        """How often each token stands in the training text, (V,); None where there is no corpus."""
+        return None
 
     @property
     def stop_id(self) -> int | None:

@@ -8,6 +8,8 @@ all-zero state. An `<eos>` stands before the first token, so that this one is pr
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from rnnlab.config import NextWordConfig, TrainerConfig
 from rnnlab.data import UNK, ColumnWindows, Vocabulary
@@ -98,6 +100,12 @@ class NextWord(LanguageTask):
                 seed=self._seed,
             )
         return self._windows.at_epoch(epoch)
+
+    def token_counts(self) -> Tensor | None:
+        """How often each word stands in the training text, (V,); None where no corpus was read."""
+        if not self._ids:
+            return None
+        return torch.from_numpy(np.bincount(self._ids["train"], minlength=len(self.vocabulary)))
 
     def score_windows(self, split: str, batch_size: int) -> ColumnWindows:
         """One stream, whatever the batch size: more columns would each start with an empty memory."""
