@@ -34,7 +34,7 @@ CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "model.tie_weights": ("music", "true", ("model.embedding_size=6",)),
     "model.decoder": ("music", "adaptive", ("model.hidden_size=16",)),
     "model.cutoffs": ("music", "[5]", ("model.decoder=adaptive", "model.hidden_size=16")),
-    "model.num_samples": ("next_word", "2", ()),
+    "model.sampled_words": ("next_word", "2", ()),
     "model.dropout": ("music", "0.5", ()),
     "model.recurrent_dropout": ("music", "0.5", ()),
     "model.weight_drop": ("music", "0.5", ()),

@@ -164,7 +164,7 @@ class ModelConfig:
     cutoffs: Annotated[
         list[int] | None, doc("with decoder=adaptive: first id of each cluster of rarer tokens; null: V/15 and V/5")
     ] = None
-    num_samples: Annotated[
+    sampled_words: Annotated[
         int | None,
         Ge(1),
         Le(10_000_000),

@@ -75,8 +75,11 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({**LM, "model": {"decoder": c.Decoder.adaptive, "cutoffs": [9, 9]}}, ["model.cutoffs", "rising", "[9, 9]"]),
     ({**LM, "model": {"decoder": c.Decoder.adaptive, "cutoffs": [0, 9]}}, ["model.cutoffs", "from 1 on", "[0, 9]"]),
     ({**LM, "model": {"decoder": c.Decoder.adaptive, "cutoffs": []}}, ["model.cutoffs", "[]"]),
-    ({"model": {"num_samples": 9}}, ["model.num_samples=9", "task=next_word", "task=sentiment"]),
-    ({**LM, "model": {"num_samples": 9, "decoder": c.Decoder.adaptive}}, ["model.num_samples=9", "model.decoder=full"]),
+    ({"model": {"sampled_words": 9}}, ["model.sampled_words=9", "task=next_word", "task=sentiment"]),
+    (
+        {**LM, "model": {"sampled_words": 9, "decoder": c.Decoder.adaptive}},
+        ["model.sampled_words=9", "model.decoder=full"],
+    ),
     ({"trainer": {"bptt_len": 35}}, ["trainer.bptt_len=35", "task=sentiment", "whole"]),
     ({**LM, "trainer": {"bptt_len": None}}, ["trainer.bptt_len", "task=next_word"]),
     ({"task": "music", "trainer": {"random_bptt": True}}, ["trainer.random_bptt=true", "task=music"]),

@@ -62,7 +62,7 @@ def test_the_draw_is_of_torchs_generator_and_a_token_never_counted_is_never_draw
 def test_a_language_model_samples_in_training_and_scores_all() -> None:
     torch.manual_seed(0)
     sizes = {"hidden_size": H, "embedding_size": H, "tie_weights": True}
-    model = LanguageModel(V, num_samples=4, token_counts=COUNTS, **sizes)
+    model = LanguageModel(V, sampled_words=4, token_counts=COUNTS, **sizes)
     h, targets = torch.randn(5, 3, H), torch.randint(0, V, (5, 3))
     sampled = model.nats(h, targets)
     whole = model.eval().nats(h, targets)
@@ -82,5 +82,5 @@ def test_bad_numbers_are_refused() -> None:
         SampledLoss(COUNTS, 0)
     with pytest.raises(ValueError, match="tokens that were counted"):
         SampledLoss(0 * COUNTS, 5)
-    with pytest.raises(ValueError, match="num_samples is of decoder 'full', got 9 for 'adaptive'"):
-        LanguageModel(V, num_samples=9, token_counts=COUNTS, decoder="adaptive", hidden_size=16)
+    with pytest.raises(ValueError, match="sampled_words is of decoder 'full', got 9 for 'adaptive'"):
+        LanguageModel(V, sampled_words=9, token_counts=COUNTS, decoder="adaptive", hidden_size=16)

@@ -120,11 +120,11 @@ def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) 
 def _decoder_contradictions(model: ModelConfig, task: str) -> Iterator[str]:
     """Yield what a decoder cannot use; how far cutoffs may go depends on the vocabulary."""
     cutoffs = model.cutoffs
-    if model.num_samples is not None:
+    if (words := model.sampled_words) is not None:
         if model.decoder is not Decoder.full:
-            yield f"model.num_samples={model.num_samples} is of model.decoder=full, got adaptive; leave one of them out"
+            yield f"model.sampled_words={words} is of model.decoder=full, got adaptive; leave one of them out"
         if task in ("music", "sentiment"):
-            yield f"model.num_samples={model.num_samples} is for task=next_word, got task={task}; leave it out"
+            yield f"model.sampled_words={words} is for task=next_word, got task={task}; leave it out"
     if model.decoder is Decoder.full:
         if cutoffs is not None:
             yield f"model.cutoffs is of model.decoder=adaptive, got model.decoder=full; leave it out, not {cutoffs}"

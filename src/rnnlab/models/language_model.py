@@ -45,7 +45,7 @@ class LanguageModel(nn.Module):
         tie_weights: bool = False,
         decoder: str = "full",
         cutoffs: Sequence[int] | None = None,
-        num_samples: int | None = None,
+        sampled_words: int | None = None,
         token_counts: Tensor | None = None,
         dropout: float = 0.0,
         nonlinearity: str = "tanh",
@@ -68,7 +68,7 @@ class LanguageModel(nn.Module):
             decoder: "full", or "adaptive": a softmax that spends less on rare tokens, see `AdaptiveDecoder`; token ids
                 must then be ordered by frequency.
             cutoffs: of the adaptive decoder.
-            num_samples: a full decoder is trained on so many drawn tokens at a time, see `SampledLoss`, which needs
+            sampled_words: a full decoder is trained on so many drawn tokens at a time, see `SampledLoss`, which needs
                 token_counts; None: on all.
             token_counts: how often each token stands in the training text, (V,); None where nothing is trained.
             dropout: share zeroed in embeddings, between layers and before the decoder.
@@ -98,8 +98,8 @@ class LanguageModel(nn.Module):
             )
         if cutoffs is not None and decoder == "full":
             raise ValueError(f"cutoffs are of decoder 'adaptive', got {list(cutoffs)} for 'full'")
-        if num_samples is not None and decoder == "adaptive":
-            raise ValueError(f"num_samples is of decoder 'full', got {num_samples} for 'adaptive'")
+        if sampled_words is not None and decoder == "adaptive":
+            raise ValueError(f"sampled_words is of decoder 'full', got {sampled_words} for 'adaptive'")
         self.embedding = build_embedding(embedding, vocab_size, embedding_size)
         self.recurrent = build_recurrent(
             cell,
@@ -120,8 +120,8 @@ class LanguageModel(nn.Module):
         own = is_full and not tie_weights
         self.adaptive = None if is_full else AdaptiveDecoder(hidden_size, vocab_size, cutoffs)
         self.sampled: SampledLoss | None = None
-        if num_samples is not None and token_counts is not None:
-            self.sampled = SampledLoss(token_counts, num_samples)
+        if sampled_words is not None and token_counts is not None:
+            self.sampled = SampledLoss(token_counts, sampled_words)
         self.decoder_weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if own else None
         self.decoder_bias = nn.Parameter(torch.zeros(vocab_size)) if is_full else None
         if self.decoder_weight is not None:
@@ -154,7 +154,7 @@ class LanguageModel(nn.Module):
     def nats(self, h: Tensor, targets: Tensor, ignore_index: int = -100) -> Tensor:
         """Sum the cross-entropy of targets <int64>(...) under the scores of hidden states (..., H), a scalar.
 
-        Rows whose target is `ignore_index` do not count. In training, with `num_samples`, it is that among a sample.
+        Rows whose target is `ignore_index` do not count. In training, with `sampled_words`, it is that among a sample.
         """
         if self.adaptive is not None:
             return self.adaptive.nats(h, targets, ignore_index)

@@ -25,20 +25,20 @@ class SampledLoss(nn.Module):
     upper: Tensor
     log_absent: Tensor
 
-    def __init__(self, token_counts: Tensor, num_samples: int) -> None:
+    def __init__(self, token_counts: Tensor, sampled_words: int) -> None:
         """Keep the frequencies; nothing is drawn yet.
 
         Args:
             token_counts: how often each token is a target in training, (V,).
-            num_samples: tokens drawn for a window, with repetition.
+            sampled_words: tokens drawn for a window, with repetition.
 
         Raises:
-            ValueError: num_samples is below 1, or no token was counted.
+            ValueError: sampled_words is below 1, or no token was counted.
         """
         super().__init__()
-        if num_samples < 1 or not int(token_counts.sum()) > 0:
-            raise ValueError(f"wanted tokens that were counted and at least 1 sample, got {num_samples} samples")
-        self.num_samples = num_samples
+        if sampled_words < 1 or not int(token_counts.sum()) > 0:
+            raise ValueError(f"wanted tokens that were counted and at least 1 sample, got {sampled_words} samples")
+        self.sampled_words = sampled_words
         share = token_counts.double() / token_counts.sum()
         # Neither is part of a saved model: both follow from the corpus. A token that was never counted is never drawn.
         self.register_buffer("upper", share.cumsum(0), persistent=False)
@@ -58,14 +58,14 @@ class SampledLoss(nn.Module):
             nats, a scalar; less than those of the whole softmax.
         """
         counted = targets != ignore_index
-        drawn = torch.searchsorted(self.upper, torch.rand(self.num_samples, dtype=torch.float64, device=h.device))
+        drawn = torch.searchsorted(self.upper, torch.rand(self.sampled_words, dtype=torch.float64, device=h.device))
         drawn = drawn.clamp_(max=len(self.upper) - 1)  # the sum of all shares may fall short of 1 by a rounding
         wanted = targets[counted]
         candidates, place = torch.cat([drawn, wanted]).unique(return_inverse=True)
-        draws = self.num_samples + len(wanted)
+        draws = self.sampled_words + len(wanted)
         log_inclusion = torch.log(-torch.expm1(draws * self.log_absent[candidates])).to(bias.dtype)
         among = targets.clone()
-        among[counted] = place[self.num_samples :]
+        among[counted] = place[self.sampled_words :]
         return linear_cross_entropy(
             h, weight[candidates], bias[candidates] - log_inclusion, among, ignore_index=ignore_index
         )
