@@ -16,8 +16,9 @@ class SampledLoss(nn.Module):
 
     Tokens are drawn by how often they stand in the training text; the targets of a batch are about that too. A token is
     therefore among the candidates of `draws` = drawn + targets with probability 1 - (1 - frequency)^draws, and the
-    logarithm of that is taken off its score: the scores that minimise the expected loss are those of the whole softmax
-    up to a number per row, which a softmax does not see.
+    logarithm of that is taken off its score: where the targets of a batch say nothing of each other, the scores that
+    minimise the expected loss are those of the whole softmax up to a number per row, which a softmax does not see. In a
+    text they do say something, so that this is an approximation, the better the more is drawn.
 
     Source: Bengio & Senecal 2008; Jean et al. 2015, section 3; differs in that targets of other rows are candidates.
     """
