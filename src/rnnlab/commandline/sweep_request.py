@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -40,6 +40,7 @@ class SweepRequest:
     launcher: str
     launcher_settings: dict[str, Any]
     search: SearchConfig | None
+    _composed: dict[tuple[str, ...], Request] = field(default_factory=dict, repr=False)
 
     def texts(self, values: dict[str, str]) -> list[str]:
         """Return the overrides of one job.
@@ -55,7 +56,11 @@ class SweepRequest:
         Raises:
             ConfigError: Values that do not go together.
         """
-        return compose_request(replace(self.arguments, texts=self.texts(values), free={}))
+        texts = self.texts(values)
+        key = tuple(texts)
+        if key not in self._composed:  # a tenth of a second; what is looked at first is planned later
+            self._composed[key] = compose_request(replace(self.arguments, texts=texts, free={}))
+        return self._composed[key]
 
     @property
     def shared(self) -> str:

@@ -47,9 +47,9 @@ class Lines:
         self._to_run = self._total - kept
         notes = [f"{kept} kept"] if kept else []
         notes += [f"{resumed} resumed"] if resumed else []
-        print(
-            f"sweep {self._record.folder}: {self._total} jobs{''.join(f', {note}' for note in notes)}", file=sys.stderr
-        )
+        what = "jobs" if self._record.search is None else "trials"
+        told = "".join(f", {note}" for note in notes)
+        print(f"sweep {self._record.folder}: {self._total} {what}{told}", file=sys.stderr)
 
     def __enter__(self) -> Lines:
         """Take the lower lines of a terminal."""
@@ -136,7 +136,8 @@ def print_results(record: SweepRecord, asked: list[Job], *, stopped: bool) -> No
         console.print(Text(f"  {one.command()}"), soft_wrap=True)
     troubled = [job for job in asked if job.status in ("failed", "diverged", "killed")]
     for job in troubled:
-        console.print(Text(f"{job.name}: {job.status}, {job.reason}; log: {job.log}", style="red"), soft_wrap=True)
+        how = job.reason if (job.reason or "").startswith(job.status) else f"{job.status}: {job.reason}"
+        console.print(Text(f"{_label(job)} {how}; log: {job.log}", style="red"), soft_wrap=True)
     done = sum(job.status in ("done", "pruned") for job in asked)
     again = ""
     if any(job.status in ("failed", "killed", "stopped", "not run", "running") for job in asked):

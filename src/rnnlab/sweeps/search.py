@@ -143,7 +143,9 @@ class Search:
             elif isinstance(space.low, int) and isinstance(space.step, int):
                 values[key] = str(trial.suggest_int(key, space.low, int(space.high), step=space.step, log=space.log))
             else:
-                values[key] = repr(trial.suggest_float(key, space.low, space.high, step=space.step, log=space.log))
+                value = trial.suggest_float(key, space.low, space.high, step=space.step, log=space.log)
+                text = f"{value:.4g}"  # what people can read and type; the rest makes no difference
+                values[key] = text if space.low <= float(text) <= space.high else repr(value)
         return values
 
 
