@@ -12,9 +12,9 @@ import pytest
 from rnnlab.cli import main
 from rnnlab.commandline.completion import suggestions
 from rnnlab.commandline.compose import read_arguments
-from rnnlab.commandline.sweep_request import read_sweep
 from rnnlab.commandline.help import command_help
 from rnnlab.commandline.menu import read_menu
+from rnnlab.commandline.sweep_request import read_sweep
 from rnnlab.errors import ConfigError
 from rnnlab.plugins import task_names, task_plugin
 from rnnlab.runs import read_json

@@ -12,7 +12,10 @@ from rnnlab.commandline.sweep_request import SweepRequest, read_sweep
 from rnnlab.errors import ConfigError
 
 SEARCH = "hydra/sweeper=optuna"
-PARTITION = 'hydra: {launcher: {partition: "a\\ntouch /tmp/x"}}'
+PARTITION = """\
+defaults: [{override /hydra/launcher: submitit_slurm}]
+hydra: {launcher: {partition: "a\\ntouch /tmp/x"}}
+"""
 
 
 def request(*argv: str) -> SweepRequest:
@@ -74,12 +77,14 @@ def test_a_search_is_told_from_a_grid_and_its_settings_are_read():
 def test_a_sweep_is_the_same_for_another_value_and_another_for_another_setting(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sweep_request, "_check_values", lambda request: None)  # half a second each
     first = request("model=rnn,lstm", "optimizer.lr=1e-3,3e-3", "trainer.bptt_len=20", "task=music").shared
-    assert request("optimizer.lr=1e-3,1e-2", "task=music", "model=gru,rnn", "trainer.bptt_len=20").shared == first
+    other = ["optimizer.lr=1e-3,1e-2", "task=music", "model=gru,rnn", "trainer.bptt_len=20", "trainer.threads=1"]
+    assert request(*other).shared == first
     assert request("model=rnn,lstm", "optimizer.lr=1e-3,3e-3", "trainer.bptt_len=21", "task=music").shared != first
     assert request("model=rnn,lstm", "optimizer.lr=1e-3", "trainer.bptt_len=20", "task=music").shared != first
-    assert request("model=rnn", "optimizer.lr=0.001,3e-3", "seed=0").shared == request(
-        "model=rnn", "optimizer.lr=1", "optimizer.lr=2e-3,4e-3", "seed=0"
-    ).shared
+    assert (
+        request("model=rnn", "optimizer.lr=0.001,3e-3", "seed=0").shared
+        == request("model=rnn", "optimizer.lr=1", "optimizer.lr=2e-3,4e-3", "seed=0").shared
+    )
     # A search over other values is another: its trials learn from one another.
     narrow, wide = (request(SEARCH, f"optimizer.lr=interval(0.1,{high})").shared for high in (0.2, 0.3))
     assert narrow != wide
@@ -109,7 +114,10 @@ def test_a_file_can_say_what_to_sweep_and_the_command_line_wins(tmp_path: Path):
     [
         ("hydra: {launcher: {setup: [touch /tmp/x]}}", "hydra.launcher.setup.0 goes into a shell script"),
         ("hydra: {launcher: {additional_parameters: {wrap: x}}}", "goes into a shell script"),
-        ("defaults: [{override /hydra/launcher: submitit_slurm}]\n" + PARTITION, "partition must be one printable line"),
+        (
+            "defaults: [{override /hydra/launcher: submitit_slurm}]\n" + PARTITION,
+            "partition must be one printable line",
+        ),
         ("hydra: {launcher: {_target_: hydra_plugins.other.Launcher}}", "hydra.launcher._target_ is refused"),
         ("hydra: {sweep: {dir: /tmp}}", "of Hydra's settings only launcher and sweeper can"),
     ],

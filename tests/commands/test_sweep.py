@@ -258,3 +258,44 @@ def test_another_search_does_not_go_on_in_the_folder_of_the_first(outputs: Path,
     assert cli.main([*SEARCH[:3], *other]) == 2
     assert "'mine' holds another sweep; choose another name" in capsys.readouterr().err
     assert cli.main(["train", "-m", "seed=0,1", "name=mine"]) == 2
+
+
+# Runs as `python -m rnnlab train ...`: the real thing, but seed 1 raises and seed 2 is killed at its first checkpoint.
+TRAP = """
+import os, signal, sys
+from rnnlab.cli import main
+from rnnlab.training.trainer import Trainer
+save = Trainer._save
+def trapped(self):
+    save(self)
+    if self._seed == 1 and "resume" not in " ".join(sys.argv):
+        raise RuntimeError("boom")
+    if self._seed == 2 and "resume" not in " ".join(sys.argv):
+        os.kill(os.getpid(), signal.SIGKILL)
+Trainer._save = trapped
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def test_a_crash_and_a_kill_cost_two_jobs_and_the_same_command_runs_only_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpora: dict[str, Path]
+):
+    (tmp_path / "trap.py").write_text(TRAP)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path / "trap.py"} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setattr(jobs, "PYTHON", str(python))
+    small = ["trainer.max_steps=4", "trainer.checkpoint_every_steps=2", "trainer.num_samples=0", "trainer.threads=1"]
+    task = ["task=music", f"task.corpus={corpora['music']}", "experiment=smoke"]
+    command = ["train", "-m", *task, *small, "seed=range(3)", "name=mine", "--jobs=2"]
+    assert cli.main(command) == 9
+    folder = tmp_path / "outputs" / "mine"
+    assert [row["status"] for row in rows(folder)] == ["done", "failed", "killed"]
+    kept = (folder / "0-seed=0" / "result.json").stat().st_mtime_ns
+    assert cli.main(command) == 0
+    assert [(row["status"], row["steps"]) for row in rows(folder)] == [("done", "4")] * 3
+    assert (folder / "0-seed=0" / "result.json").stat().st_mtime_ns == kept
+    for number in (1, 2):
+        (log,) = (folder / "logs").glob(f"{number}-*.log")
+        assert "resumed at step 2" in log.read_text()

@@ -29,7 +29,9 @@ def test_seeds_of_a_configuration_are_summed_up_and_the_best_is_chosen_by_valida
 
 
 def test_a_higher_accuracy_is_better(make_job: MakeJob):
-    jobs = [make_job(str(n), value, metric="valid/accuracy", configuration=str(n)) for n, value in enumerate((0.7, 0.9))]
+    jobs = [
+        make_job(str(n), value, metric="valid/accuracy", configuration=str(n)) for n, value in enumerate((0.7, 0.9))
+    ]
     (leader,) = best(configurations(jobs))
     assert leader.jobs == [jobs[1]]
 

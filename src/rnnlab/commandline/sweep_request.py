@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rnnlab.commandline import overrides
 from rnnlab.commandline.compose import Arguments, Request, compose, compose_request, menu_of, raise_together
 from rnnlab.commandline.menu import Menu
-from rnnlab.config import SearchConfig
+from rnnlab.config import NO_HYPERPARAMETERS, SearchConfig
 from rnnlab.errors import ConfigError
 from rnnlab.schema import walk
 
@@ -69,7 +69,8 @@ class SweepRequest:
         The values of a grid are left out, so that one more adds jobs to the same sweep; a search's are kept, because
         its trials learn from one another.
         """
-        parsed, _ = overrides.parse([f"{key}={text}" for key, text in self.fixed.items()], _menu(self), sweep=False)
+        kept = [f"{key}={text}" for key, text in self.fixed.items() if key not in NO_HYPERPARAMETERS]
+        parsed, _ = overrides.parse(kept, menu_of(self.arguments), sweep=False)
         fixed = {entry.key_or_group: next(overrides.values(entry), None) for entry in parsed}
         varied = {key: str(entry.value()) if self.search else "" for key, entry in self.varied.items()}
         return json.dumps([fixed, varied], sort_keys=True, default=str)
@@ -140,9 +141,7 @@ def _search(hydra: DictConfig) -> SearchConfig | None:
     """
     if _chosen(hydra, "sweeper", SWEEPERS) == "basic":
         if hydra.sweeper.max_batch_size is not None:
-            raise ConfigError(
-                "hydra.sweeper.max_batch_size has no use here; --jobs says how many run side by side"
-            )
+            raise ConfigError("hydra.sweeper.max_batch_size has no use here; --jobs says how many run side by side")
         return None
     if OmegaConf.get_type(hydra.sweeper) is not SearchConfig:
         raise ConfigError(
@@ -165,10 +164,6 @@ def _chosen(hydra: DictConfig, group: str, known: tuple[str, ...]) -> str:
     if name not in known:
         raise ConfigError(f"hydra/{group} must be one of {', '.join(known)}, got {name}")
     return name
-
-
-def _menu(request: SweepRequest) -> Menu:
-    return menu_of(request.arguments)
 
 
 def _plain(node: DictConfig) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Lines:
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+            self._live = Live(console=Console(stderr=True, force_terminal=True), auto_refresh=False, transient=True)
             self._live.start()
         return self
 
