@@ -51,6 +51,10 @@ def sweep(arguments: Arguments) -> int:
 
 def _run(request: SweepRequest, grid: list[Job], record: SweepRecord) -> int:
     """Run the jobs that are not done; write and print what came of all."""
+    search = request.shared if request.search else None
+    if record.jobs and record.search != search:
+        raise ConfigError(f"'{record.name}' holds another sweep; choose another name")
+    record.search = search
     slots = _slots(request)
     launcher = _launcher(request, record.folder)
     asked = [record.adopt(job) for job in grid]
@@ -129,19 +133,13 @@ def _check_search(request: SweepRequest) -> None:
 
 
 def _search(request: SweepRequest, record: SweepRecord, asked: list[Job]) -> Source:
-    """Open the study of a search; its trials are added to `asked` as they come.
-
-    Raises:
-        ConfigError: The folder holds a search over other values, or a grid.
-    """
+    """Open the study of a search; its trials are added to `asked`: those there were, and each as it comes."""
     from rnnlab.commandline.overrides import value_texts
     from rnnlab.sweeps.search import Search
     from rnnlab.tasks import build_task
 
     assert request.search is not None
-    if record.jobs and record.search != request.shared:
-        raise ConfigError(f"'{record.name}' holds another sweep; choose another name for this search")
-    record.search = request.shared
+    asked += record.jobs
     first = {key: value_texts(entry)[0] for key, entry in request.varied.items()}
     settings = request.compose(first).settings
 
