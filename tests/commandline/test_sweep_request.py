@@ -114,10 +114,7 @@ def test_a_file_can_say_what_to_sweep_and_the_command_line_wins(tmp_path: Path):
     [
         ("hydra: {launcher: {setup: [touch /tmp/x]}}", "hydra.launcher.setup.0 goes into a shell script"),
         ("hydra: {launcher: {additional_parameters: {wrap: x}}}", "goes into a shell script"),
-        (
-            "defaults: [{override /hydra/launcher: submitit_slurm}]\n" + PARTITION,
-            "partition must be one printable line",
-        ),
+        (PARTITION, "hydra.launcher.partition must be one printable line"),
         ("hydra: {launcher: {_target_: hydra_plugins.other.Launcher}}", "hydra.launcher._target_ is refused"),
         ("hydra: {sweep: {dir: /tmp}}", "of Hydra's settings only launcher and sweeper can"),
     ],

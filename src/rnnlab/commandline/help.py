@@ -24,7 +24,7 @@ _EXAMPLES = {
     "train": [
         "rnnlab train task=sentiment model=lstm",
         "rnnlab train task=next_word model=gru trainer.max_epochs=5 seed=1 name=gru-1",
-        "rnnlab train -m model=rnn,lstm,gru optimizer.lr=1e-3,3e-3 seed=0,1,2 --jobs 2",
+        "rnnlab train -m model=rnn,lstm,gru optimizer.lr=1e-3,3e-3 seed=0,1,2",
     ],
     "evaluate": [
         "rnnlab evaluate run=sentiment-lstm",
