@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
+    "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
@@ -78,9 +79,9 @@ def test_a_module_imports_only_what_its_wing_may(module):
     assert not wrong, f"{module} imports {sorted(wrong)}"
 
 
-def test_the_command_line_imports_no_torch():
+def test_the_command_line_and_sweeps_import_no_torch():
     for module, path in modules().items():
-        if module in TORCH_FREE_MODULES or module.partition(".")[0] == "commandline":
+        if module in TORCH_FREE_MODULES or module.partition(".")[0] in ("commandline", "sweeps"):
             heavy = {name.partition(".")[0] for name in imports_of(path, at_import_time=True)}
             assert not heavy & {"torch", "tensorboard", "numpy", "safetensors"}, module
 

@@ -73,7 +73,7 @@ def suggestions(line: str) -> list[str]:
 def _options(verb: str) -> list[str]:
     """List the options of a verb."""
     own = {
-        "train": ["--dry-run", "--multirun", "--cfg", "--config-dir"],
+        "train": ["--dry-run", "--multirun", "--jobs", "--cfg", "--config-dir"],
         "runs": ["--json"],
         "board": ["--port", "--no-browser"],
         "doctor": ["--json"],

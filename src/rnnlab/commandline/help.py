@@ -24,7 +24,7 @@ _EXAMPLES = {
     "train": [
         "rnnlab train task=sentiment model=lstm",
         "rnnlab train task=next_word model=gru trainer.max_epochs=5 seed=1 name=gru-1",
-        "rnnlab train -m model=rnn,lstm,gru optimizer.lr=1e-3,3e-3",
+        "rnnlab train -m model=rnn,lstm,gru optimizer.lr=1e-3,3e-3 seed=0,1,2",
     ],
     "evaluate": [
         "rnnlab evaluate run=sentiment-lstm",
@@ -43,7 +43,11 @@ _EXAMPLES = {
     ],
 }
 _OPTIONS = {
-    "-m": ("run every combination of values: seed=0,1,2 or 'seed=range(5)'", ("train",)),
+    "-m": (
+        "run every combination of values: seed=0,1,2 or 'seed=range(5)'; the same command again runs what is missing",
+        ("train",),
+    ),
+    "--jobs N": ("with -m: so many side by side, the cores shared among them", ("train",)),
     "--dry-run": ("dry_run=true", ("train",)),
     "--json": ("json=true", ("evaluate", "predict", "generate")),
     "--cfg job": ("print the settings in force and do nothing", ()),
