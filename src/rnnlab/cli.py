@@ -10,9 +10,11 @@ import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from rnnlab import startup
-from rnnlab.errors import CannotWriteError, ConfigError, OutOfMemoryError, UserError
+from rnnlab.disk import cannot_write
+from rnnlab.errors import ConfigError, UserError, out_of_memory
 from rnnlab.hardware import quiet_idle_threads
 
 COMPOSED = {
@@ -47,8 +49,7 @@ rnnlab VERB --help explains a verb.
 Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
                 rnnlab -sc install=fish | source"""
 
-_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
-_MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "out of memory", "not enough memory")
+_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,7 +86,8 @@ def main(argv: list[str] | None = None) -> int:
             import traceback
 
             traceback.print_exception(error)
-        print(f"error: {mistake}", file=sys.stderr)
+        # A path may hold anything; the message stays one line.
+        print("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(mistake)), file=sys.stderr)
         return mistake.exit_code
 
 
@@ -155,18 +157,6 @@ def _user_error(error: Exception) -> UserError | None:
     """Return the error in the user's words, or None for a bug."""
     if isinstance(error, UserError):
         return error
-    text = str(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return OutOfMemoryError(_out_of_memory(text))
-    if isinstance(error, RuntimeError) and any(words in text for words in _MEMORY_TEXTS):
-        return OutOfMemoryError(_out_of_memory(text))
     if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-        return CannotWriteError(f"cannot write {error.filename or 'the results'}: {error.strerror}")
-    return None
-
-
-def _out_of_memory(text: str) -> str:
-    """Say what makes a run smaller."""
-    detail = " ".join(text.split())[:120]
-    advice = "lower trainer.batch_size, trainer.bptt_len or model.hidden_size"
-    return f"out of memory ({detail}); {advice}" if detail else f"out of memory; {advice}"
+        return cannot_write(Path(error.filename or "the results"), error)
+    return out_of_memory(error)

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rnnlab.disk import cannot_write, probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError, UserError
 from rnnlab.json_files import read_json, write_json
 from rnnlab.wording import did_you_mean
@@ -119,13 +120,10 @@ def create_run(name: str, *, exact: bool) -> Path:
                     raise _taken(name) from None
                 number += 1
                 folder = root / f"{name}-{number}"
-        probe = folder / ".probe"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
-    except OSError as error:
-        raise CannotWriteError(
-            f"cannot write to {folder}: {error.strerror}; set RNNLAB_OUTPUTS to another folder"
-        ) from None
+        probe(folder)
+    except (OSError, CannotWriteError) as error:
+        mistake = cannot_write(folder, error, "to") if isinstance(error, OSError) else error
+        raise CannotWriteError(f"{mistake}; set RNNLAB_OUTPUTS to another folder") from None
     return folder
 
 
@@ -219,7 +217,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise CannotWriteError(f"cannot write to {folder}: {error.strerror}") from None
+        raise cannot_write(folder, error, "to") from None
     try:
         if fcntl is not None:
             try:

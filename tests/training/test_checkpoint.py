@@ -12,17 +12,9 @@ import torch
 
 from rnnlab.errors import CannotWriteError, CheckpointError
 from rnnlab.training import checkpoint
-from rnnlab.training.checkpoint import (
-    COUNTERS,
-    FORMAT,
-    MANIFEST,
-    MODEL,
-    TRAINING,
-    load_model,
-    load_training,
-    mend_best,
-    weight_difference,
-)
+from rnnlab.training.checkpoint import load_model, load_training, mend_best
+from rnnlab.training.fits import weight_difference
+from rnnlab.training.formats import COUNTERS, FORMAT, MANIFEST, MODEL, TRAINING
 
 FILES = (MODEL, TRAINING, COUNTERS, MANIFEST)
 

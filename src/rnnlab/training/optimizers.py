@@ -116,7 +116,10 @@ class Schedule:
     plateau   times gamma whenever the score has not improved for more than `patience` evaluations
 
     The first three are pure functions of step and epoch, so there is nothing to lose in a checkpoint; plateau keeps
-    torch's own state.
+    torch's own state. Each roll-back of the run halves all rates that come after it.
+
+    Attributes:
+        rollbacks: how often.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class Schedule:
         self._optimizer = optimizer
         self._config = config
         self._total_steps = total_steps or 0
+        self.rollbacks = 0
         self._full_rate: float = optimizer.param_groups[0]["lr"]
         self._plateau: ReduceLROnPlateau | None = None
         if isinstance(config, PlateauConfig):
@@ -165,7 +169,13 @@ class Schedule:
         """Set the rate of the update that leads from `step` to `step` + 1, in pass `epoch` (from 0)."""
         if self._plateau is None:
             for group in self._optimizer.param_groups:
-                group["lr"] = self._full_rate * self.factor(step, epoch)
+                group["lr"] = self._full_rate * self.factor(step, epoch) * 0.5**self.rollbacks
+
+    def roll_back(self, rollbacks: int) -> None:
+        """Halve the rate until that was done `rollbacks` times."""
+        for group in self._optimizer.param_groups:
+            group["lr"] *= 0.5 ** (rollbacks - self.rollbacks)
+        self.rollbacks = rollbacks
 
     def after_evaluation(self, score: float) -> None:
         """Let plateau see a new score; the others do not look."""
