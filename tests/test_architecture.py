@@ -24,7 +24,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
-TORCH_FREE_MODULES = {"cli", "config", "schema", "runs", "json_files", "disk", "plugins", "wording", "errors", "startup"}
+TORCH_FREE_MODULES = {
+    "cli",
+    "config",
+    "schema",
+    "runs",
+    "json_files",
+    "disk",
+    "plugins",
+    "wording",
+    "errors",
+    "startup",
+}
 
 
 def modules() -> dict[str, Path]:

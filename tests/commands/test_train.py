@@ -216,7 +216,8 @@ def test_a_resume_that_would_change_much_names_the_first_few_and_what_may_change
     assert capsys.readouterr().err == (
         "error: task, model, optimizer.lr and 2 more cannot change: resume goes on with the settings in the run's "
         "run.json; leave all out but resume and "
-        "trainer.{device,max_epochs,max_minutes,max_steps,patience,profile,threads}\n"
+        "trainer.{checkpoint_every_steps,device,eval_batch_size,histograms,log_every_steps,max_epochs,max_minutes,"
+        "max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator}\n"
     )
 
 

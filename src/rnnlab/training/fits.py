@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnlab.config import TrainConfig
 from rnnlab.errors import CheckpointError
@@ -48,6 +48,10 @@ _SLOTS = {
     "Adam": {"exp_avg", "exp_avg_sq"},
     "AdamW": {"exp_avg", "exp_avg_sq"},
     "RMSprop": {"square_avg", "momentum_buffer"},
+}
+_KINDS = {
+    **dict.fromkeys(("model", "averaged", "optimizer", "schedule", "counters", "metrics", "best_metrics"), dict),
+    **dict.fromkeys(("rng", "events", "settings"), dict),
 }
 _SHOWN = 3  # differences in a message
 
@@ -88,6 +92,41 @@ def weight_difference(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> 
     first = wrong[0]
     count = len(set(wrong))
     return f"{first} is {got.get(first, 'not there')}, wanted {want.get(first, 'none')} ({count} of {len(want)} differ)"
+
+
+def state_difference(saved: Any, parts: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> str:
+    """Say in one line how a training state differs from what this model and optimizer can go on from; "" if not.
+
+    Args:
+        saved: what a checkpoint holds.
+        parts: modules by their name in it.
+        optimizer: ours.
+    """
+    for name, kind in _KINDS.items():
+        if not isinstance(saved.get(name), kind):
+            return f"{name} is {type(saved.get(name)).__name__}, wanted {kind.__name__}"
+    for name, part in parts.items():
+        if not all(isinstance(tensor, Tensor) for tensor in saved[name].values()):
+            return f"{name} holds more than tensors"
+        if difference := weight_difference(saved[name], part.state_dict()):
+            return f"{name}: {difference}"
+    if difference := optimizer_difference(saved["optimizer"], optimizer):
+        return f"optimizer: {difference}"
+    state = saved.get("state")
+    if not all(
+        isinstance(part, Tensor) for part in (state if isinstance(state, tuple) else (state,) * (state is not None))
+    ):
+        return "the carried state is no tensor"
+    if not all(type(size) is int and size >= 0 for size in saved["events"].values()):
+        return "events are no sizes of files"
+    try:
+        counters_from(saved["counters"])
+        torch.Generator().set_state(saved["rng"]["cpu"])
+    except CheckpointError as error:
+        return str(error)
+    except (RuntimeError, TypeError, KeyError, AttributeError):
+        return "its random numbers cannot go on"
+    return ""
 
 
 def optimizer_difference(state: Any, optimizer: torch.optim.Optimizer) -> str:
@@ -141,12 +180,12 @@ def counters_from(content: Any) -> Counters:
     """
     kinds = {field.name: field.type for field in fields(Counters)}
     if not isinstance(content, dict) or set(content) != set(kinds):
-        raise CheckpointError("the checkpoint's counters are not those of this rnnlab")
+        raise CheckpointError("its counters are not those of this rnnlab")
     for name, value in content.items():
         is_whole = type(value) is int and value >= -1
         is_right = is_whole if kinds[name] == "int" else is_whole or type(value) is float
         if not is_right:
-            raise CheckpointError(f"the checkpoint's counter {name} cannot be {value!r}")
+            raise CheckpointError(f"its counter {name} cannot be {value!r}"[:200])
     return Counters(**content)
 
 

@@ -271,6 +271,20 @@ class Progress:
         self._bar.close()
 
 
+def write_samples(run: Path, step: int, texts: list[str]) -> None:
+    """Keep texts in samples/ too, for those who read without TensorBoard.
+
+    Raises:
+        CannotWriteError: the disk does not take them.
+    """
+    path = run / "samples" / f"step-{step:08d}.txt"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 class _AboveTheBar(logging.Handler):
     """Log lines that do not tear a progress bar."""
 

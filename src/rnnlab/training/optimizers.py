@@ -107,6 +107,28 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
             raise ValueError(f"optimizer must be sgd, adam, adamw or rmsprop, got {config.name!r}")
 
 
+def num_slots(optimizer: torch.optim.Optimizer) -> int:
+    """How many numbers an optimizer keeps for each weight, at most."""
+    return {"SGD": 1}.get(type(optimizer).__name__, 2)
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, state: dict[str, Any], groups: list[dict[str, Any]], factor: float
+) -> None:
+    """Take over an optimizer's state, but not its settings.
+
+    Args:
+        optimizer: ours.
+        state: a `state_dict` that fits.
+        groups: our settings, a dict a group; their `lr` and `params` have no say.
+        factor: of the learning rates, which a schedule may have moved.
+    """
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, groups, strict=True):
+        group.update({name: value for name, value in settings.items() if name not in ("params", "lr")})
+        group["lr"] *= factor
+
+
 class Schedule:
     """The learning rate of every step.
 

@@ -25,7 +25,7 @@ from torch import nn
 
 from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
-from rnnlab.disk import cannot_write, check_space
+from rnnlab.disk import check_space
 from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, StoppedError, UserError
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
@@ -37,12 +37,11 @@ from rnnlab.training.fits import (
     identity,
     identity_difference,
     learned_settings,
-    optimizer_difference,
     settings_difference,
-    weight_difference,
+    state_difference,
 )
-from rnnlab.training.logs import EventLog, Progress, log
-from rnnlab.training.optimizers import Schedule, build_optimizer
+from rnnlab.training.logs import EventLog, Progress, log, write_samples
+from rnnlab.training.optimizers import Schedule, build_optimizer, load_optimizer, num_slots
 from rnnlab.training.precision import autocast
 from rnnlab.training.profiling import Profile
 from rnnlab.training.randomness import random_state, set_random_state
@@ -121,33 +120,26 @@ class Trainer:
         Raises:
             CheckpointError: it is; nothing of it was taken over.
         """
-        where = f"the checkpoint in {self.run}"
-        wanted = identity(self.task, self._learned)
-        of_data = [name for name in ("corpus", "vocabulary") if f"task.{name}" not in self._allowed]
-        if difference := identity_difference(saved.get("identity", {}), {name: wanted[name] for name in of_data}):
-            raise CheckpointError(f"{where} is of other data: {difference}")
-        try:
-            parts = {"model": self.model} if self.averaged is None else {"model": self.model, "averaged": self.averaged}
-            for name, part in parts.items():
-                if difference := weight_difference(saved[name], part.state_dict()):
-                    raise CheckpointError(f"{where} does not fit this model: {difference}")
-            if difference := optimizer_difference(saved["optimizer"], self.optimizer):
-                raise CheckpointError(f"{where} does not fit this optimizer: {difference}")
-            if difference := settings_difference(saved["settings"], self._learned, self._allowed):
-                raise CheckpointError(f"{where} is of a run with other settings: {difference}")
-            counters_from(saved["counters"])
-            missing = {"schedule", "state", "metrics", "best_metrics", "rng", "events"} - set(saved)
-            if missing:
-                raise KeyError(sorted(missing)[0])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{where} is not one of a run: {type(error).__name__} {error}") from error
+        of_data = {
+            name: self._identity[name] for name in ("corpus", "vocabulary") if f"task.{name}" not in self._allowed
+        }
+        parts = {"model": self.model} if self.averaged is None else {"model": self.model, "averaged": self.averaged}
+        difference = (
+            identity_difference(saved.get("identity", {}), of_data)
+            or state_difference(saved, parts, self.optimizer)
+            or settings_difference(saved["settings"], self._learned, self._allowed)
+        )
+        if difference:
+            raise CheckpointError(f"the checkpoint in {self.run} does not fit this run: {difference}")
 
     def _restore(self, saved: dict[str, Any]) -> None:
         """Take over a state that fits."""
         self.model.load_state_dict(saved["model"])
         if self.averaged is not None:
             self.averaged.load_state_dict(saved["averaged"])
-        self._restore_optimizer(saved)
+        now = self._settings.optimizer.lr
+        before = saved["settings"].get("optimizer.lr", now)
+        load_optimizer(self.optimizer, saved["optimizer"], self._groups, 1.0 if before == now else now / before)
         self.schedule.load_state_dict(saved["schedule"])
         self.counters = counters_from(saved["counters"])
         self.schedule.rollbacks = self.counters.rollbacks
@@ -164,16 +156,6 @@ class Trainer:
         # Last: building models and optimizers may have drawn numbers.
         set_random_state(saved["rng"], self.device)
 
-    def _restore_optimizer(self, saved: dict[str, Any]) -> None:
-        """Take over an optimizer's state, with the numbers of the settings: some may have been allowed to change."""
-        ours = [{name: value for name, value in group.items() if name != "params"} for group in self._groups]
-        self.optimizer.load_state_dict(saved["optimizer"])
-        before = saved["settings"].get("optimizer.lr", self._settings.optimizer.lr)
-        for group, settings in zip(self.optimizer.param_groups, ours, strict=True):
-            lr = group["lr"]
-            group.update(settings)
-            group["lr"] = lr if before == self._settings.optimizer.lr else lr * self._settings.optimizer.lr / before
-
     def fit(self) -> None:
         """Train until a limit, then score the test split with the best weights; `facts` has the scores.
 
@@ -184,7 +166,9 @@ class Trainer:
             CannotWriteError: the disk takes no checkpoint; those before verify.
             StoppedError: a signal came; the state is saved.
         """
-        check_space(self.run, self._checkpoint_bytes(), f"checkpoints in {self.run}")
+        copies = 2 + num_slots(self.optimizer) + (self.averaged is not None)
+        size = copies * sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
+        check_space(self.run, size, f"checkpoints in {self.run}")
         if self._events is None:
             self._beginning = self._state_at_start()
             self._begin_events()
@@ -266,12 +250,6 @@ class Trainer:
         assert self._events is not None
         self._events.hparams(self._settings, f"valid/{self.task.metric}")
 
-    def _checkpoint_bytes(self) -> int:
-        """About the size of a checkpoint: weights twice, the optimizer's slots, the average."""
-        slots = {"SGD": 1, "RMSprop": 2}.get(type(self.optimizer).__name__, 2)
-        copies = 2 + slots + (self.averaged is not None)
-        return copies * sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
-
     def _train_epoch(self, progress: Progress, signals: StopSignals) -> None:
         """Train from the current window to the end of the pass, or to a limit."""
         counters, config = self.counters, self._config
@@ -346,7 +324,7 @@ class Trainer:
             texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
             for number, text in enumerate(texts):
                 self._events.text(f"samples/{number}", text, counters.step)
-            self._write_samples(texts)
+            write_samples(self.run, counters.step, texts)
         if config.histograms:
             window = self.task.score_windows("valid", config.eval_batch_size)[0].to(self.device)
             self._events.look_inside(self.model, model, window, counters.step)
@@ -354,16 +332,6 @@ class Trainer:
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
         self._report(self.facts())
-
-    def _write_samples(self, texts: list[str]) -> None:
-        """Keep the texts in samples/ too, for those who read without TensorBoard."""
-        folder = self.run / "samples"
-        path = folder / f"step-{self.counters.step:08d}.txt"
-        try:
-            folder.mkdir(exist_ok=True)
-            path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(path, error) from error
 
     def _finish(self) -> None:
         """Score the test split with the best weights."""
