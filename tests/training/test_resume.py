@@ -35,6 +35,7 @@ from rnnlab.config import (
 from rnnlab.errors import CheckpointError, StoppedError
 from rnnlab.schema import plain, settings, train_settings
 from rnnlab.training import trainer as trainer_module
+from rnnlab.training.formats import seal
 
 TASKS = ("next_word", "sentiment", "music")
 SGD = SGDConfig(name="sgd", lr=0.5, momentum=0.5)
@@ -417,7 +418,7 @@ def test_the_checkpoint_of_another_optimizer_is_refused_in_one_line(lab, tmp_pat
         "size": path.stat().st_size,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    manifest.write_text(json.dumps(content))
+    manifest.write_bytes(seal(content))
     with pytest.raises(CheckpointError, match="does not fit this run: optimizer: ") as caught:
         lab.trainer(tmp_path, lab.config()).resume()
     assert "\n" not in str(caught.value)

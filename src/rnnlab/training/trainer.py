@@ -120,9 +120,10 @@ class Trainer:
         Raises:
             CheckpointError: it is; nothing of it was taken over.
         """
-        of_data = {
-            name: self._identity[name] for name in ("corpus", "vocabulary") if f"task.{name}" not in self._allowed
-        }
+        of_data = identity(self.task, self._learned)
+        del of_data["settings"]  # which are compared one by one
+        if "task.corpus" in self._allowed:
+            del of_data["corpus"]
         parts = {"model": self.model} if self.averaged is None else {"model": self.model, "averaged": self.averaged}
         difference = (
             identity_difference(saved.get("identity", {}), of_data)
