@@ -12,6 +12,7 @@ from rnnlab import disk
 from rnnlab.cli import main
 from rnnlab.disk import cannot_write, check_space, free_bytes, probe, read_bytes
 from rnnlab.errors import CannotWriteError
+from rnnlab.training.logs import log_to
 
 
 def test_a_file_is_read_up_to_its_limit_and_not_beyond(tmp_path):
@@ -110,6 +111,7 @@ def test_a_read_only_disk_is_told_before_training(mounted, monkeypatch, train, c
     place = mounted(8 << 20)
     monkeypatch.setenv("RNNLAB_OUTPUTS", str(place / "outputs"))
     train("music", "trainer.max_steps=2")
+    log_to(None)  # the file of the run is open for writing until then
     subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
     capsys.readouterr()
     train("music", name="another", exit_code=7)
