@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspection": {"cells"},
     "benchmarks": {"cells", "config", "data", "hardware", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
-    "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
+    "training": {"config", "json_files", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs"},
 }
 WINGS = {*MAY_IMPORT, "commands"}

@@ -33,6 +33,7 @@ def test_a_run_is_one_folder(task, finished):
         ".lock",
         "checkpoints",
         "events",
+        "metrics.jsonl",
         "result.json",
         "rnnlab.log",
         "run.json",

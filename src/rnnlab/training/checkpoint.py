@@ -30,6 +30,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from rnnlab.errors import CannotWriteError, CheckpointError
+from rnnlab.json_files import sync_folder
 
 log = logging.getLogger("rnnlab")
 
@@ -76,24 +77,28 @@ def save_checkpoint(folder: Path, step: int, model: dict[str, Tensor], training:
     temporary = folder / f".tmp-{final.name}-{os.getpid()}"
     replaced = folder / f".del-{final.name}-{os.getpid()}"
     try:
-        folder.mkdir(exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir()
+            sync_folder(folder.parent)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         for name, data in files.items():
             _write(temporary / name, data)
-        _sync_folder(temporary)
+        sync_folder(temporary)
         if final.is_dir():  # the same step again, now evaluated, or after a resume: the older copy goes
             final.rename(replaced)
         temporary.rename(final)
         _point(folder / "last", final.name)
         if best or not (folder / "best").exists():
             _point(folder / "best", final.name)
-        _sync_folder(folder)
-    except OSError as error:
+        sync_folder(folder)
+    except (OSError, KeyboardInterrupt) as error:  # a second Ctrl-C, too, leaves no half
         shutil.rmtree(temporary, ignore_errors=True)
         if replaced.is_dir() and not final.exists():
             with contextlib.suppress(OSError):
                 replaced.rename(final)
+        if not isinstance(error, OSError):
+            raise
         raise CannotWriteError(
             f"cannot write checkpoint {final}: {error.strerror}; the last good one is kept"
         ) from error
@@ -139,6 +144,12 @@ def load_training(folder: Path) -> tuple[dict[str, Tensor], Any]:
     raise CheckpointError(f"{len(found)} checkpoints in {folder}, none verifies: {reasons[0]}")
 
 
+def has_saved(folder: Path) -> bool:
+    """Whether a run has ever written a checkpoint, damaged ones included; a half-written first one is none."""
+    _recover(folder)
+    return folder.is_dir() and any(not path.name.startswith(".tmp-") for path in folder.iterdir())
+
+
 def weight_difference(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
     """Say in one line how a checkpoint's tensors differ from a model's in name or shape; "" if they do not.
 
@@ -156,11 +167,13 @@ def weight_difference(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> 
 
 
 def mend_best(folder: Path, step: int) -> bool:
-    """Make sure that `best` is a checkpoint that verifies: where it is not, the one of `step`, else none.
+    """Make sure that `best` is the checkpoint of `step`, or at least one that verifies.
+
+    A kill between a checkpoint's renaming and its link leaves `best` at an older one.
 
     Args:
         folder: the run's checkpoints folder.
-        step: of the best score, as the checkpoint that is resumed knows it.
+        step: of the best score, as the checkpoint that is resumed knows it; below 0: nothing was scored yet.
 
     Returns:
         Whether there are weights of the best score.
@@ -168,20 +181,28 @@ def mend_best(folder: Path, step: int) -> bool:
     Raises:
         OSError: the link cannot be changed.
     """
+    reason = None
     try:
-        _verified(_resolve(folder, "best"))
-        return True
+        found = _resolve(folder, "best")
+        _verified(found)
     except CheckpointError as error:
-        reason = error
+        found, reason = None, error
     known = folder / f"step-{step:08d}"
+    if step < 0:  # `best` is the first that was saved
+        known = min(_checkpoints(folder), key=_step_of)
+    if found is not None and found.name == known.name:
+        return True
     try:
         _verified(known)
     except CheckpointError:
+        if found is not None:
+            return True
         (folder / "best").unlink(missing_ok=True)
         log.warning("%s; it was the best: the next evaluation chooses anew", reason)
         return False
+    if reason is not None and (folder / "best").is_symlink():  # else the kill came before the first link
+        log.warning("%s; best is %s again", reason, known.name)
     _point(folder / "best", known.name)
-    log.warning("%s; best is %s again", reason, known.name)
     return True
 
 
@@ -262,16 +283,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _point(link: Path, target: str) -> None:

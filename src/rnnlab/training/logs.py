@@ -26,6 +26,7 @@ from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.errors import CannotWriteError
 from rnnlab.inspection.gates import gate_activations, saturation
+from rnnlab.json_files import sync_folder
 from rnnlab.schema import plain, walk
 
 log = logging.getLogger("rnnlab")
@@ -69,17 +70,18 @@ class EventLog:
         Args:
             run: the run's folder, which holds its events.
             offsets: bytes of each event file that belong to the checkpoint resumed from; the rest is cut off, and
-                files it does not name are removed.
+                files it does not name are removed. None: leave all files as they are.
         """
         self._run = run
-        if offsets is not None:
-            for path in run.glob(EVENTS):
+        with self._writing():
+            for path in run.glob(EVENTS) if offsets is not None else ():
+                assert offsets is not None
                 if path.name not in offsets:
                     path.unlink()
                 elif path.stat().st_size > offsets[path.name]:
                     os.truncate(path, offsets[path.name])
-        with self._writing():
             self._file = (run / _next_name(run)).open("xb")
+            sync_folder(run)
             self._records = RecordWriter(self._file)
             self._flushed = 0.0
             self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())

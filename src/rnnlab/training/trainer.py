@@ -24,9 +24,17 @@ from rnnlab.errors import CannotWriteError, CheckpointError, StoppedError
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.averaging import build_average
-from rnnlab.training.checkpoint import load_model, load_training, mend_best, save_checkpoint, weight_difference
+from rnnlab.training.checkpoint import (
+    has_saved,
+    load_model,
+    load_training,
+    mend_best,
+    save_checkpoint,
+    weight_difference,
+)
 from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.logs import EventLog, Progress, log
+from rnnlab.training.metrics import MetricsFile
 from rnnlab.training.optimizers import Schedule, build_optimizer
 from rnnlab.training.precision import autocast
 from rnnlab.training.profiling import Profile
@@ -74,13 +82,17 @@ class Trainer:
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
+        self._lines: MetricsFile | None = None
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint of the run that verifies.
+        """Go on from the newest checkpoint of the run that verifies; where none was ever written, from the beginning.
 
         Raises:
-            CheckpointError: there is none, or it is of another model.
+            CheckpointError: none verifies, or it is of another model.
         """
+        if not has_saved(self.run / "checkpoints"):
+            log.info("the run ended before its first checkpoint: it begins again")
+            return
         _, saved = load_training(self.run / "checkpoints")
         parts = {"model": self.model} if self.averaged is None else {"model": self.model, "averaged": self.averaged}
         for name, part in parts.items():
@@ -100,6 +112,7 @@ class Trainer:
             self.best_metrics = {}
         self.steps.state = _to(saved["state"], self.device)
         self._events = EventLog(self.run, saved["events"])
+        self._lines = MetricsFile(self.run, saved.get("metrics_bytes", 0))
         # Last: building models and optimizers may have drawn numbers.
         torch.set_rng_state(saved["rng"]["cpu"])
         if self.device.type == "cuda":
@@ -114,8 +127,8 @@ class Trainer:
             DivergedError: a loss or gradient was not finite; no weight has seen it.
             StoppedError: a signal came; the state is saved.
         """
-        if self._events is None:
-            self._events = EventLog(self.run)
+        if self._events is None or self._lines is None:
+            self._events, self._lines = EventLog(self.run, {}), MetricsFile(self.run)
             self._events.hparams(self._settings, f"valid/{self.task.metric}")
         progress = Progress(self.total_steps, self.counters.step)
         try:
@@ -134,6 +147,7 @@ class Trainer:
         finally:
             progress.close()
             self._events.close()
+            self._lines.close()
 
     def _train_epoch(self, progress: Progress, signals: StopSignals) -> None:
         """Train from the current window to the end of the pass, or to a limit."""
@@ -166,10 +180,12 @@ class Trainer:
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
                 self._evaluate()
-            if due or (config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0):
+            is_time = config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0
+            if due or is_time or signals.received or signals.asked_to_save:
                 self._save()
-            elif signals.received:
-                self._save()
+            if signals.asked_to_save:
+                signals.asked_to_save = False
+                log.info("saved at step %d, as SIGUSR1 asked", counters.step)
             self._raise_if_stopped(signals)
             if counters.index == 0:
                 break
@@ -203,7 +219,7 @@ class Trainer:
             self.best_metrics = dict(self.metrics)
         self.schedule.after_evaluation(value)
         assert self._events is not None
-        self._events.scalars({f"valid/{name}": value for name, value in results.items()}, counters.step)
+        self._note({f"valid/{name}": value for name, value in results.items()})
         config = self._config
         if config.num_samples:
             texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
@@ -230,13 +246,12 @@ class Trainer:
 
     def _finish(self) -> None:
         """Score the test split with the best weights."""
-        assert self._events is not None
         self.scored_model.load_state_dict(load_model(self.run / "checkpoints", "best"))
         scores = self.score("test")
         results = {f"test/{name}": value for name, value in scores.results().items()}
         self.metrics = {**self.best_metrics, **results}  # of the same weights
         self.details = scores.details()
-        self._events.scalars(results, self.counters.step)
+        self._note(results)
 
     def score(self, split: str) -> Scores:
         """Score the weights in use on a split."""
@@ -274,8 +289,7 @@ class Trainer:
         """Write the means since the last TensorBoard point."""
         counters = self.counters
         loss = counters.sum_nats / counters.sum_targets
-        assert self._events is not None
-        self._events.scalars(
+        self._note(
             {
                 "train/loss": loss,
                 **{
@@ -285,16 +299,23 @@ class Trainer:
                 "optim/grad_norm": self.steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
                 "optim/lr": self.schedule.lr,
-                "speed/tokens_per_second": counters.tokens / counters.seconds,
             },
-            counters.step,
+            {"speed/tokens_per_second": counters.tokens / counters.seconds},
         )
         counters.clear_sums()
+
+    def _note(self, values: dict[str, float], of_the_clock: dict[str, float] | None = None) -> None:
+        """Write numbers of the present step to TensorBoard, and those that are not the clock's to metrics.jsonl."""
+        assert self._events is not None
+        assert self._lines is not None
+        self._events.scalars(values | (of_the_clock or {}), self.counters.step)
+        self._lines.write(self.counters.step, self._epochs_done(), values)
 
     def _save(self) -> None:
         """Write a checkpoint between two steps, after all log lines of the step."""
         self.steps.read(self.counters)
         assert self._events is not None
+        assert self._lines is not None
         training = {
             "model": self.model.state_dict(),
             "averaged": {} if self.averaged is None else self.averaged.state_dict(),
@@ -306,6 +327,7 @@ class Trainer:
             "best_metrics": self.best_metrics,
             "rng": {"cpu": torch.get_rng_state(), "cuda": _cuda_rng_states(self.device)},
             "events": self._events.offsets(),
+            "metrics_bytes": self._lines.size(),
         }
         save_checkpoint(
             self.run / "checkpoints",
