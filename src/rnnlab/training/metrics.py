@@ -3,8 +3,8 @@
     {"step": 20, "epoch": 0.5, "train/loss": 4.1, ..., "optim/lr": 0.001}
     {"step": 40, "epoch": 1.0, "valid/loss": 3.9, ...}
 
-Names are TensorBoard's. Floats read back to the same bits; one that is not finite is null. Nothing is the clock's, so
-that a resumed run's file is that of the uninterrupted run, byte for byte. A line that is being written may be seen in part; a resumed run cuts the file back to its checkpoint.
+Names are TensorBoard's. Floats read back to the same bits; one that is not finite is null. Nothing is the clock's: a
+resumed run's file is that of the uninterrupted run, byte for byte. A line that is being written may be seen in part.
 """
 
 from __future__ import annotations
