@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rnnlab import startup
 from rnnlab.disk import cannot_write
 from rnnlab.errors import ConfigError, UserError, out_of_memory
 from rnnlab.hardware import quiet_idle_threads
+from rnnlab.training.signals import StopSignals
 
 COMPOSED = {
     "train": "train a model: model=lstm task=sentiment; -m sweeps",
@@ -58,22 +60,29 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Without the program's name; None: `sys.argv`.
     """
-    startup.begin(since_process_start=argv is None)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # First of all: a job that is stopped while it imports torch exits with the documented code, too.
+    with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
+        startup.begin(since_process_start=argv is None)
+        return _main(arguments)
+
+
+def _main(arguments: list[str]) -> int:
+    """Run a command; say in one line what went wrong."""
     quiet_idle_threads()  # here, before anything loads torch
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that has no such letter shows its number instead of ending the command.
             stream.reconfigure(errors="backslashreplace")
-    arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = _run(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         # `rnnlab runs | head`: Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

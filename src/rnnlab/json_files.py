@@ -23,7 +23,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     Raises:
         CannotWriteError: Disk full, read-only, no permission.
     """
-    content = (json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    content = (json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -31,7 +31,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -63,8 +63,8 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
     return data
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut."""
+def sync_folder(folder: Path) -> None:
+    """Make what was made, renamed or removed in a folder last through a power cut."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:  # Windows cannot open folders
@@ -75,10 +75,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace nan and inf by None, all the way down."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

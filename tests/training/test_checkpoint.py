@@ -249,11 +249,29 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
 def test_best_is_left_alone_while_it_verifies(tmp_path):
     save(tmp_path, 1, best=True)
     save(tmp_path, 2)
-    assert mend_best(tmp_path, 2)
+    assert mend_best(tmp_path, 1)
     assert target(tmp_path, "best") == "step-00000001"
 
 
-@pytest.mark.parametrize(("step", "left"), [(1, "step-00000001"), (3, None), (-1, None)])
+@pytest.mark.parametrize(("step", "left"), [(2, "step-00000002"), (-1, "step-00000001"), (3, "step-00000001")])
+def test_a_link_that_a_kill_left_at_an_older_checkpoint_is_moved_on(tmp_path, step, left):
+    save(tmp_path, 1, best=True)
+    save(tmp_path, 2)
+    assert mend_best(tmp_path, step)
+    assert target(tmp_path, "best") == left
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_kill_before_the_first_link_loses_no_best(tmp_path, caplog, monkeypatch, step):
+    save(tmp_path, 1, best=True)
+    (tmp_path / "best").unlink()
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    assert mend_best(tmp_path, step)
+    assert target(tmp_path, "best") == "step-00000001"
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("step", "left"), [(1, "step-00000001"), (3, None), (-1, "step-00000001")])
 def test_a_damaged_best_becomes_the_known_one_or_none(tmp_path, caplog, monkeypatch, step, left):
     save(tmp_path, 1)
     save(tmp_path, 2, best=True)
@@ -413,6 +431,7 @@ def test_every_file_is_on_the_disk_before_the_folder_gets_its_name(tmp_path, mon
     save(tmp_path / "checkpoints", 7)
     temporary = f".tmp-step-00000007-{os.getpid()}"
     assert done == [
+        ("fsync", tmp_path.name),  # that there is a folder of checkpoints
         *(("fsync", name) for name in FILES),  # the manifest last
         ("fsync", temporary),
         ("named", "step-00000007"),

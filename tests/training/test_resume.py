@@ -385,8 +385,22 @@ def test_the_number_of_threads_changes_no_bit(lab, tmp_path, differences):
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
 
-def test_a_run_without_a_checkpoint_cannot_be_resumed(lab, tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint in .*: the run ended before its first; start it anew"):
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again(lab, tmp_path, differences):
+    config = lab.config(dropout=0.3)
+    lab.fit(tmp_path / "straight", config)
+    lab.fit_until(tmp_path / "resumed", config, 5)
+    assert not (tmp_path / "resumed/checkpoints").exists()
+    (tmp_path / "resumed/checkpoints/.tmp-step-00000005-1").mkdir(parents=True)  # a kill half-way through the first
+    trainer = lab.trainer(tmp_path / "resumed", config)
+    trainer.resume()
+    trainer.fit()
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
+
+
+def test_a_run_none_of_whose_checkpoints_verifies_never_begins_again(lab, tmp_path):
+    lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=3), 5)
+    (tmp_path / "checkpoints/step-00000003/manifest.json").write_text("")
+    with pytest.raises(CheckpointError, match="none verifies"):
         lab.trainer(tmp_path, lab.config()).resume()
 
 

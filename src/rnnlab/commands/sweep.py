@@ -131,8 +131,8 @@ def sweep(arguments: Arguments) -> int:
     under_way = Sweep(_create_folder(name), arguments, varied)
     try:
         code = _run(under_way)
-    except KeyboardInterrupt:
-        code = under_way.stopped or 130
+    except KeyboardInterrupt as stop:
+        code = under_way.stopped or getattr(stop, "exit_code", 130)
     finally:
         _report(under_way)
     return code

@@ -21,9 +21,9 @@ from rnnlab.commands._tables import print_scores
 from rnnlab.config import CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
-from rnnlab.errors import CannotWriteError, ConfigError, StoppedError
+from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_up
-from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
+from rnnlab.runs import begin_run, check_free, find_run, lock_run, run_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
@@ -31,6 +31,7 @@ from rnnlab.tasks.sentiment import Sentiment
 from rnnlab.training.counters import count_steps
 from rnnlab.training.logs import log_to
 from rnnlab.training.precision import autocast
+from rnnlab.training.signals import Interrupted
 from rnnlab.training.trainer import Trainer
 
 log = logging.getLogger("rnnlab")
@@ -76,8 +77,8 @@ def run(request: Request) -> int:
     if config.dry_run:
         say_what_runs()
         return _dry_run(task, model, config.trainer.precision, device)
-    folder = create_run(config.name or f"{config.task.name}-{request.choices['model']}", exact=config.name is not None)
-    with lock_run(folder):
+    name = config.name or f"{config.task.name}-{request.choices['model']}"
+    with begin_run(name, exact=config.name is not None) as folder:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
@@ -121,6 +122,9 @@ def _resume(request: Request) -> int:
 
 def _resume_locked(folder: Path, request: Request) -> int:
     """Go on with a run that no other process can touch now."""
+    if not (folder / "run.json").exists():
+        name = quote(run_name(folder))
+        raise CheckpointError(f"{folder} was left before training began; start it again: rnnlab train ... name={name}")
     config = saved_settings(folder)
     changes = resume_changes(request, config)
     device = choose_device(config.trainer.device.value)
@@ -132,7 +136,7 @@ def _resume_locked(folder: Path, request: Request) -> int:
     check_corpus(folder, task, may_differ="task.corpus" in changes.allowed)
     log_to(folder)
     log.info("device: %s, %s", device, machine)
-    torch.manual_seed(config.seed)  # as at the start: a roll-back may lead there
+    torch.manual_seed(config.seed)  # as at the start: there may be no checkpoint yet, or a roll-back leads there
     model = build_model(task, config).to(device)
     trainer = _trainer(folder, config, task, model, device)
     trainer.resume(allowed)  # a checkpoint that cannot be used leaves the run as it was
@@ -153,7 +157,7 @@ def _fit(folder: Path, config: TrainConfig, task: Task, trainer: Trainer) -> int
         startup.lap("model")
         log.info("%s", startup.summary())
         trainer.fit()
-    except StoppedError as error:
+    except (StoppedError, Interrupted) as error:
         record_result(folder, "stopped", trainer.facts(), error)
         raise StoppedError(f"{error}; go on: rnnlab train resume={quote(run_name(folder))}", error.exit_code) from None
     except BaseException as error:

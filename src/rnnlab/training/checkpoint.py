@@ -23,6 +23,7 @@ from torch import Tensor
 
 from rnnlab.disk import cannot_write, check_space
 from rnnlab.errors import CannotWriteError, CheckpointError
+from rnnlab.json_files import sync_folder
 from rnnlab.training.fits import identity_difference
 from rnnlab.training.formats import DamagedError, NewerFormatError, pack, read
 
@@ -64,25 +65,29 @@ def save_checkpoint(
     temporary = folder / f".tmp-{final.name}-{os.getpid()}"
     replaced = folder / f".del-{final.name}-{os.getpid()}"
     try:
-        folder.mkdir(exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir()
+            sync_folder(folder.parent)
         check_space(folder, sum(map(len, files.values())), f"checkpoint {final}")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         for name, data in files.items():
             _write(temporary / name, data)
-        _sync_folder(temporary)
+        sync_folder(temporary)
         if final.is_dir():  # the same step again, now evaluated, or after a resume: the older copy goes
             final.rename(replaced)
         temporary.rename(final)
         _point(folder / "last", final.name)
         if best or not (folder / "best").exists():
             _point(folder / "best", final.name)
-        _sync_folder(folder)
-    except OSError as error:
+        sync_folder(folder)
+    except (OSError, KeyboardInterrupt) as error:  # a second Ctrl-C, too, leaves no half
         shutil.rmtree(temporary, ignore_errors=True)
         if replaced.is_dir() and not final.exists():
             with contextlib.suppress(OSError):
                 replaced.rename(final)
+        if not isinstance(error, OSError):
+            raise
         mistake = cannot_write(final, error, "checkpoint")
         raise CannotWriteError(f"{mistake}; the last good one is kept") from error
     _prune(folder, step, keep)
@@ -153,6 +158,12 @@ def load_training(folder: Path, newest: int | None = None) -> tuple[dict[str, Te
     raise CheckpointError(f"{counted} found in {folder}{more}, none verifies{reason}")
 
 
+def has_saved(folder: Path) -> bool:
+    """Whether a run has ever written a checkpoint, damaged ones included; a half-written first one is none."""
+    _recover(folder)
+    return folder.is_dir() and any(not path.name.startswith(".tmp-") for path in folder.iterdir())
+
+
 def mend_best(folder: Path, step: int) -> bool:
     """Make sure that `best` is the checkpoint of `step`, or at least one that verifies.
 
@@ -187,9 +198,9 @@ def mend_best(folder: Path, step: int) -> bool:
         (folder / "best").unlink(missing_ok=True)
         log.warning("%s; it was the best: the next evaluation chooses anew", reason)
         return False
-    _point(folder / "best", known.name)
-    if step >= 0 and reason is not None:
+    if reason is not None and (folder / "best").is_symlink():  # else the kill came before the first link
         log.warning("%s; best is %s again", reason, known.name)
+    _point(folder / "best", known.name)
     return True
 
 
@@ -223,16 +234,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _point(link: Path, target: str) -> None:

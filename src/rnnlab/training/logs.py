@@ -27,6 +27,7 @@ from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import cannot_write
 from rnnlab.inspection.gates import gate_activations, saturation
+from rnnlab.json_files import sync_folder
 from rnnlab.schema import plain, walk
 
 log = logging.getLogger("rnnlab")
@@ -75,20 +76,20 @@ class EventLog:
         Args:
             run: the run's folder, which holds its events.
             offsets: bytes of each event file that belong to the checkpoint resumed from; the rest is cut off, and
-                files it does not name are removed.
+                files it does not name are removed. None: leave all files as they are.
         """
         self._run = run
-        if offsets is not None:
-            for path in run.glob(EVENTS):
-                if path.name not in offsets:
-                    path.unlink()
-                elif path.stat().st_size > offsets[path.name]:
-                    os.truncate(path, offsets[path.name])
         self._waiting = BytesIO()  # not yet written
         self._records = RecordWriter(self._waiting)
         self._flushed = time.monotonic() - FLUSH_SECONDS
         self._is_failing = False
         try:
+            for path in run.glob(EVENTS) if offsets is not None else ():
+                assert offsets is not None
+                if path.name not in offsets:
+                    path.unlink()
+                elif path.stat().st_size > offsets[path.name]:
+                    os.truncate(path, offsets[path.name])
             self._open()
         except OSError as error:
             raise cannot_write(run, error, "TensorBoard events in") from error
@@ -188,6 +189,7 @@ class EventLog:
         self._file, self._size = path.open("xb", buffering=0), 0
         try:
             self._append(header.getvalue())
+            sync_folder(self._run)
         except OSError:
             with suppress(OSError):
                 self._file.close()

@@ -30,7 +30,7 @@ from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, Stop
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.averaging import build_average
-from rnnlab.training.checkpoint import load_model, load_training, mend_best, save_checkpoint
+from rnnlab.training.checkpoint import has_saved, load_model, load_training, mend_best, save_checkpoint
 from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.fits import (
     counters_from,
@@ -41,6 +41,7 @@ from rnnlab.training.fits import (
     state_difference,
 )
 from rnnlab.training.logs import EventLog, Progress, log, write_samples
+from rnnlab.training.metrics import MetricsFile
 from rnnlab.training.optimizers import Schedule, build_optimizer, load_optimizer, num_slots
 from rnnlab.training.precision import autocast
 from rnnlab.training.profiling import Profile
@@ -91,21 +92,25 @@ class Trainer:
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
+        self._lines: MetricsFile | None = None
         self._learned = learned_settings(config)
         self._allowed: Collection[str] = ()
         self._random = random_state(device)  # at the beginning: a resumed run may have to go back there
         self._beginning: dict[str, Any] | None = None
 
     def resume(self, allowed: Collection[str] = ()) -> None:
-        """Go on from the newest checkpoint of the run that verifies.
+        """Go on from the newest checkpoint of the run that verifies; where none was ever written, from the beginning.
 
         Args:
             allowed: settings that may differ from those it was written with, dotted; `task.corpus`: the corpus may.
 
         Raises:
-            CheckpointError: there is none, or it is of another model, optimizer, corpus or vocabulary, or of other
+            CheckpointError: none verifies, or it is of another model, optimizer, corpus or vocabulary, or of other
                 settings.
         """
+        if not has_saved(self.run / "checkpoints"):
+            log.info("the run ended before its first checkpoint: it begins again")
+            return
         _, saved = load_training(self.run / "checkpoints")
         self._allowed = allowed
         self._check(saved)
@@ -151,9 +156,11 @@ class Trainer:
             self.counters.forget_best()
             self.best_metrics = {}
         self.steps.state = _to(saved["state"], self.device)
-        if self._events is not None:
-            self._events.close()
+        for file in (self._events, self._lines):
+            if file is not None:
+                file.close()
         self._events = EventLog(self.run, saved["events"])
+        self._lines = MetricsFile(self.run, saved.get("metrics_bytes", 0))
         # Last: building models and optimizers may have drawn numbers.
         set_random_state(saved["rng"], self.device)
 
@@ -172,8 +179,9 @@ class Trainer:
         check_space(self.run, size, f"checkpoints in {self.run}")
         if self._events is None:
             self._beginning = self._state_at_start()
-            self._begin_events()
+            self._begin_logs()
         assert self._events is not None
+        assert self._lines is not None
         progress = Progress(self.total_steps, self.counters.step)
         try:
             with StopSignals() as signals:
@@ -188,6 +196,7 @@ class Trainer:
         finally:
             progress.close()
             self._events.close()
+            self._lines.close()
 
     def _train(self, progress: Progress, signals: StopSignals) -> str | None:
         """Train and score until a limit, or until the run had to go back.
@@ -224,7 +233,7 @@ class Trainer:
             ) from error
         if self._beginning is not None:
             self._restore(self._beginning)
-            self._begin_events()
+            self._begin_logs()
         else:
             saved = load_training(self.run / "checkpoints", newest=counters.safe_step)[1]
             self._check(saved)
@@ -244,10 +253,10 @@ class Trainer:
             return error
         return OutOfMemoryError(f"{error}. The state before the step is saved")
 
-    def _begin_events(self) -> None:
-        """Open the event files of a run that begins."""
+    def _begin_logs(self) -> None:
+        """Open the files of a run that begins, if that was not done."""
         if self._events is None:
-            self._events = EventLog(self.run)
+            self._events, self._lines = EventLog(self.run, {}), MetricsFile(self.run)
         assert self._events is not None
         self._events.hparams(self._settings, f"valid/{self.task.metric}")
 
@@ -282,10 +291,14 @@ class Trainer:
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
                 self._evaluate()
-            if due or (config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0):
+            is_time = config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0
+            if due or is_time:
                 self._save(is_due=True)
-            elif signals.received:
+            elif signals.received or signals.asked_to_save:
                 self._save()
+            if signals.asked_to_save:
+                signals.asked_to_save = False
+                log.info("saved at step %d, as SIGUSR1 asked", counters.step)
             self._raise_if_stopped(signals)
             if counters.index == 0:
                 break
@@ -319,7 +332,7 @@ class Trainer:
             self.best_metrics = dict(self.metrics)
         self.schedule.after_evaluation(value)
         assert self._events is not None
-        self._events.scalars({f"valid/{name}": value for name, value in results.items()}, counters.step)
+        self._note({f"valid/{name}": value for name, value in results.items()})
         config = self._config
         if config.num_samples:
             texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
@@ -336,13 +349,12 @@ class Trainer:
 
     def _finish(self) -> None:
         """Score the test split with the best weights."""
-        assert self._events is not None
         self.scored_model.load_state_dict(load_model(self.run / "checkpoints", "best"))
         scores = self.score("test")
         results = {f"test/{name}": value for name, value in scores.results().items()}
         self.metrics = {**self.best_metrics, **results}  # of the same weights
         self.details = scores.details()
-        self._events.scalars(results, self.counters.step)
+        self._note(results)
 
     def score(self, split: str) -> Scores:
         """Score the weights in use on a split."""
@@ -391,14 +403,16 @@ class Trainer:
                 "optim/grad_norm": self.steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
             }
-        values |= {
-            "optim/lr": self.schedule.lr,
-            "optim/skipped": counters.skipped,
-            "speed/tokens_per_second": counters.tokens / counters.seconds,
-        }
-        assert self._events is not None
-        self._events.scalars(values, counters.step)
+        values |= {"optim/lr": self.schedule.lr, "optim/skipped": counters.skipped}
+        self._note(values, {"speed/tokens_per_second": counters.tokens / counters.seconds})
         counters.clear_sums()
+
+    def _note(self, values: dict[str, float], of_the_clock: dict[str, float] | None = None) -> None:
+        """Write numbers of the present step to TensorBoard, and those that are not the clock's to metrics.jsonl."""
+        assert self._events is not None
+        assert self._lines is not None
+        self._events.scalars(values | (of_the_clock or {}), self.counters.step)
+        self._lines.write(self.counters.step, self._epochs_done(), values)
 
     def _save(self, *, is_due: bool = False) -> None:
         """Write a checkpoint between two steps, after all log lines of the step.
@@ -410,13 +424,14 @@ class Trainer:
         self.steps.read(counters)
         self.steps.refuse_spoiled_weights(counters)
         assert self._events is not None
+        assert self._lines is not None
         if is_due and counters.skipped_in_a_row == 0:
             counters.safe_step, counters.safe_best_step = counters.step, counters.best_step
         save_checkpoint(
             self.run / "checkpoints",
             counters.step,
             self.scored_model.state_dict(),
-            self._state(self._events.offsets()),
+            self._state(self._events.offsets(), self._lines.size()),
             best=counters.best_step == counters.step,
             keep=(counters.safe_step, counters.safe_best_step),
             identity=identity(self.task, self._learned),
@@ -424,8 +439,8 @@ class Trainer:
         if counters.safe_step >= 0:
             self._beginning = None
 
-    def _state(self, events: dict[str, int]) -> dict[str, Any]:
-        """Everything that a later step depends on."""
+    def _state(self, events: dict[str, int], metrics_bytes: int) -> dict[str, Any]:
+        """Everything that a later step depends on, and how much of the logs belongs to it."""
         return {
             "model": self.model.state_dict(),
             "averaged": {} if self.averaged is None else self.averaged.state_dict(),
@@ -437,12 +452,13 @@ class Trainer:
             "best_metrics": self.best_metrics,
             "rng": random_state(self.device),
             "events": events,
+            "metrics_bytes": metrics_bytes,
             "settings": self._learned,
         }
 
     def _state_at_start(self) -> dict[str, Any]:
         """A copy of the state before the first step; it knows no event files."""
-        return {**copy.deepcopy(self._state({})), "rng": self._random}
+        return {**copy.deepcopy(self._state({}, 0)), "rng": self._random}
 
     def _epochs_done(self) -> float:
         if self.counters.index == 0:
