@@ -175,9 +175,7 @@ def test_a_file_cut_short_or_missing_is_found(tmp_path, name):
 def test_appended_bytes_are_found(tmp_path):
     path = save(tmp_path) / MODEL
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(
-        CheckpointError, match=r"model.safetensors is damaged: model.safetensors has \d+ bytes, at most \d+ are read"
-    ):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is damaged: .* has \d+ bytes, at most \d+ are"):
         load_model(tmp_path, "last")
 
 

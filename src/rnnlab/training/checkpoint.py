@@ -161,7 +161,7 @@ def load_training(folder: Path, newest: int | None = None) -> tuple[dict[str, Te
 def has_saved(folder: Path) -> bool:
     """Whether a run has ever written a checkpoint, damaged ones included; a half-written first one is none."""
     _recover(folder)
-    return folder.is_dir() and any(not path.name.startswith(".tmp-") for path in folder.iterdir())
+    return folder.is_dir() and any(not path.name.startswith((".tmp-", ".probe")) for path in folder.iterdir())
 
 
 def mend_best(folder: Path, step: int) -> bool:
