@@ -107,9 +107,9 @@ def test_another_corpus_needs_permission_too(train, corpora, tmp_path, refused, 
 OTHER = {
     "another cell": ({"config__model__cell": "gru"}, "does not fit this run: model: recurrent."),
     "another width": ({"config__model__hidden_size": 7}, "does not fit this run: model: "),
-    "another nonlinearity": (
+    "another pooling and batch": (
         {"config__model__pooling": "last", "config__trainer__batch_size": 9},
-        "does not fit this run: model.pooling is mean there and last here, trainer.batch_size is 8 there and 9 here",
+        "does not fit this run: model.pooling is max there and last here, trainer.batch_size is 8 there and 9 here",
     ),
     "another seed": ({"config__seed": 1}, "does not fit this run: seed is 0 there and 1 here"),
     "another corpus": ({"corpus__sha256": "0" * 64}, "is not the one sentiment was trained on"),
