@@ -118,7 +118,7 @@ def test_a_read_only_disk_is_told_before_training(mounted, monkeypatch, train, c
     assert f"cannot write to {place}/outputs/another: Read-only file system" in failed(capsys)
     assert main(["train", "resume=run", "trainer.max_steps=3"]) == 7
     assert "Read-only file system" in failed(capsys)
-    assert main(["generate", "run=run", "length=2"]) == 0, "a run on it can be used"
+    assert main(["evaluate", "run=run", "split=valid"]) == 0, "a run on it can be used"
 
 
 @pytest.mark.parametrize("where", ["a file", "two\nlines"])
