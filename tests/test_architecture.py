@@ -20,12 +20,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspection": {"cells"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
-    "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
+    "training": {"config", "disk", "json_files", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
     "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
-TORCH_FREE_MODULES = {"cli", "config", "schema", "runs", "json_files", "plugins", "wording", "errors", "startup"}
+TORCH_FREE_MODULES = {
+    "cli",
+    "config",
+    "schema",
+    "runs",
+    "json_files",
+    "disk",
+    "plugins",
+    "wording",
+    "errors",
+    "startup",
+}
 
 
 def modules() -> dict[str, Path]:

@@ -292,7 +292,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "vocabulary.json is of task 'next_word'",
     ),
     "no checkpoint": (lambda run: shutil.rmtree(run / "checkpoints"), "no checkpoint 'best'"),
-    "weights of another run": (foreign, "the weights in"),
+    "weights of another run": (foreign, "does not belong to the run: its vocabulary has hash"),
     "flipped bit": (
         lambda run: flip(run / "checkpoints/best/model.safetensors"),
         "is damaged: its checksum is not the manifest's",
