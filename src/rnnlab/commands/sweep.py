@@ -187,6 +187,8 @@ def _slots(request: SweepRequest) -> int:
 def _threads(request: SweepRequest, slots: int) -> int | None:
     """Threads of each job: an equal share of the cores, unless the user has said how many; None: as it is."""
     local = request.launcher in ("basic", "joblib", "submitit_local")
+    each = request.fixed.get("trainer.devices", "")
+    slots *= int(each) if each.isdecimal() and int(each) else 1
     told = "trainer.threads" in {*request.fixed, *request.varied} or "OMP_NUM_THREADS" in os.environ
     return max(1, usable_cores() // slots) if local and slots > 1 and not told else None
 
