@@ -102,12 +102,8 @@ def _ready(trainer: TrainerConfig, place: Place | None) -> Iterator[tuple[torch.
         torch.cuda.set_device(device)
     machine = set_up(trainer.threads, keep_memory=trainer.tune_allocator, processes=place.local_size)
     ranks = Ranks(place, device)
-    log.info(
-        "processes: %d, %d of the %d rows of a batch each",
-        place.size,
-        trainer.batch_size // place.size,
-        trainer.batch_size,
-    )
+    rows = trainer.batch_size
+    log.info("processes: %d, %d of the %d rows of a batch each", place.size, rows // place.size, rows)
     yield device, machine, ranks
     ranks.close()  # after an error the others may not be there to agree
 

@@ -1,4 +1,4 @@
-"""Which of the processes of a run this one is, as torchrun or rnnlab itself has put it into the environment. No torch."""
+"""Which of the processes of a run this one is, as torchrun or rnnlab has put it into the environment. No torch."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def this_place() -> Place | None:
         rank, size, local_rank, local_size = (int(os.environ[name]) for name in _NUMBERS)
     except (KeyError, ValueError):
         found = " ".join(f"{name}={os.environ.get(name)}" for name in _NUMBERS)
-        raise ConfigError(
-            f"this process shall be one of several, but which is not told: {found}; use torchrun"
-        ) from None
+        raise ConfigError(f"this process is one of several, but which is not told: {found}; use torchrun") from None
     return Place(rank, size, local_rank, local_size, None if store is None else Path(store)) if size > 1 else None
 
 

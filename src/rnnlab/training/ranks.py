@@ -1,8 +1,8 @@
 """Processes that train one model together: each computes its rows of every batch, and all make the same update.
 
 Every rank reads the whole window, which is a pure function of seed, epoch and index, and keeps the rows r, r + N, ...:
-neighbours in a batch are of like length, so that all have like work. A loss is a sum over the targets of a window divided
-by their number in the joint batch, so that the gradient of the joint batch is the plain sum over the ranks.
+neighbours in a batch are of like length, so that all have like work. A loss is a sum over the targets of a window
+divided by their number in the joint batch, so that the gradient of the joint batch is the plain sum over the ranks.
 
 What is decided from numbers that are the same on all ranks is decided by each for itself; signals, clocks and
 exhausted memory are not the same, and are agreed on. A rank that is lost ends the others: its rows' states are gone.
@@ -197,9 +197,7 @@ class Ranks:
             yield
         except RuntimeError as error:  # gloo's and NCCL's own words name a socket
             lost = "another rank has ended" if self.size > 2 else f"rank {1 - self.rank} has ended"
-            raise LostRankError(
-                f"{lost} before its time, rank {self.rank} of {self.size} cannot go on alone"
-            ) from error
+            raise LostRankError(f"{lost} before its time, and rank {self.rank} cannot go on") from error
 
 
 def _cpu(state: State) -> State:

@@ -138,12 +138,7 @@ class Trainer:
         self._restore(saved)
         before, now = 1 + len(saved.get("ranks", ())), 1 if self._ranks is None else self._ranks.size
         if before != now:
-            log.info(
-                "%d process%s before, %d now: equal to rounding, and dropout draws anew",
-                before,
-                "es" * (before > 1),
-                now,
-            )
+            log.info("%d process%s before, %d now: equal to rounding only", before, "es" * (before > 1), now)
         log.info("resumed at step %d, epoch %d", self.counters.step, self.counters.epoch + 1)
 
     def _check(self, saved: dict[str, Any]) -> None:
