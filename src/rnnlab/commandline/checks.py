@@ -147,7 +147,7 @@ def _decoder_contradictions(model: ModelConfig, task: str) -> Iterator[str]:
 def _trainer_contradictions(trainer: TrainerConfig) -> Iterator[str]:
     """Yield contradictions within the trainer's settings."""
     rows, devices = trainer.batch_size, trainer.devices
-    if rows % devices:
+    if devices > 1 and rows % devices:
         near = listed([str(size) for size in (rows - rows % devices, rows - rows % devices + devices) if size], "or")
         yield f"trainer.batch_size={rows} cannot be divided among trainer.devices={devices}; try {near}"
     if devices > 1 and trainer.device is Device.mps:

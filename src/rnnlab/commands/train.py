@@ -25,7 +25,15 @@ from rnnlab.commands._tables import print_scores
 from rnnlab.config import CosineConfig, Precision, TrainConfig, TrainerConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
-from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, LostRankError, StoppedError
+from rnnlab.errors import (
+    CannotWriteError,
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    LostRankError,
+    OutOfMemoryError,
+    StoppedError,
+)
 from rnnlab.hardware import SetUp, choose_device, set_up
 from rnnlab.runs import begin_run, check_free, find_run, lock_run, run_name
 from rnnlab.schema import shown
@@ -242,7 +250,12 @@ def _trainer(
 
 def _follow(trainer: Trainer) -> int:
     """Train as one of those processes that write nothing."""
-    trainer.fit()
+    try:
+        trainer.fit()
+    except (StoppedError, DivergedError, OutOfMemoryError) as error:
+        if is_supervised():
+            raise
+        return error.exit_code  # the first, which has ended in the same way, says it
     return 0
 
 

@@ -224,7 +224,7 @@ class Trainer:
         if not self._has_begun:
             self._beginning = self._state_at_start()
             self._begin_logs()
-        progress = Progress(self.total_steps, self.counters.step)
+        progress = Progress(self.total_steps, self.counters.step, is_shown=self._is_first)
         try:
             with StopSignals() as signals:
                 while (reason := self._train(progress, signals)) is None:
