@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.conftest import tiny
 
 from rnnlab.cli import main
 from rnnlab.commands import _launch
 from rnnlab.commands._launch import _Ranks
 from rnnlab.errors import LostRankError, UserError
 from rnnlab.training.place import STORE, Place, environment, this_place
-from tests.conftest import tiny
 
 WAIT = 120  # seconds; nothing is that slow, and nothing hangs
 

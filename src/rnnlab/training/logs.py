@@ -224,7 +224,7 @@ class Progress:
     """A bar on a terminal; elsewhere one line now and then."""
 
     def __init__(self, total_steps: int | None, step: int, *, unit: str = "step", is_shown: bool = True) -> None:
-        """Start at `step` of `total_steps` (None: unknown); a process of several whose bar is not shown says nothing."""
+        """Start at `step` of `total_steps` (None: unknown); what is not shown is not in the log either."""
         self._bar = tqdm(
             total=total_steps,
             initial=step,

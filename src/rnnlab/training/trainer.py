@@ -130,7 +130,7 @@ class Trainer:
         if not self._from_first(lambda: has_saved(self.run / "checkpoints")):
             log.info("the run ended before its first checkpoint: it begins again")
             return
-        saved = self._load()
+        saved = self._from_first(lambda: load_training(self.run / "checkpoints")[1])
         self._allowed = allowed
         self._check(saved)
         if saved["counters"]["safe_step"] < 0:
@@ -202,10 +202,6 @@ class Trainer:
     def _from_first(self, make: Callable[[], T]) -> T:
         """Let the first process alone do what touches the run's folder, and tell the others what came of it."""
         return make() if self._ranks is None else self._ranks.from_first(make)
-
-    def _load(self, newest: int | None = None) -> dict[str, Any]:
-        """Load the newest checkpoint that verifies, as `load_training`."""
-        return self._from_first(lambda: load_training(self.run / "checkpoints", newest)[1])
 
     def fit(self) -> None:
         """Train until a limit, then score the test split with the best weights; `facts` has the scores.
@@ -279,7 +275,7 @@ class Trainer:
             self._restore(self._beginning)
             self._begin_logs()
         else:
-            saved = self._load(counters.safe_step)
+            saved = self._from_first(lambda: load_training(self.run / "checkpoints", newest=counters.safe_step)[1])
             self._check(saved)
             self._restore(saved)
         self.counters.rollbacks = rollbacks
@@ -331,13 +327,13 @@ class Trainer:
             if is_logged:
                 self.steps.read(self.counters)
             counters.seconds += time.perf_counter() - began
-            stop, asked_to_save = self._asked(signals)
             if is_logged:
                 self._log_step()
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
                 self._evaluate()
+            stop, asked_to_save = self._asked(signals)
             is_time = config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0
             if due or is_time:
                 self._save(is_due=True)
