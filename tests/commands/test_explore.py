@@ -172,3 +172,22 @@ def test_a_token_may_be_anything_without_ending_the_script(train, tmp_path, outp
     text = (outputs / "odd/explore.html").read_text()
     assert text.count("</script>") == 1
     assert {"<", "/", "script", ">"} <= set(page_data(outputs / "odd/explore.html")["shown"])
+
+
+def test_every_setting_changes_what_is_found_or_shown(finished):
+    base = {"run": "music", "threads": 1, "clamp": "0:0=0.9", "hold": 0, "count": 3, "length": 12, "tokens": 900}
+    path = finished / "music/explore.html"
+
+    def explored(**changes: object) -> dict:
+        assert main(["explore", *(f"{key}={value}" for key, value in {**base, **changes}.items())]) == 0
+        return page_data(path)
+
+    before = explored()
+    assert explored() == before, "the same settings give the same page"
+    texts = {"prompt": "X:1", "count": 4, "length": 9, "temperature": 0, "seed": 1, "clamp": "0:1=0.9", "hold": 2}
+    for key, value in texts.items():
+        assert explored(**{key: value})["holds"] != before["holds"] or key == "hold", key
+    assert explored(split="valid")["source"].startswith("valid split of ")
+    assert explored(tokens=300)["tokens"] <= 300 < before["tokens"] <= 900
+    assert all(len(found) <= 1 for by_quantity in explored(top=1)["ranked"].values() for found in by_quantity.values())
+    assert explored(checkpoint="last")["checkpoint"] == "last"

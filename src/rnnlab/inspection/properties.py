@@ -127,7 +127,8 @@ def _since(tokens: Sequence[str], ends: Callable[[str], bool]) -> list[int]:
 
 
 def _next(flags: Iterable[bool]) -> Flags:
-    return [*list(flags)[1:], False]
+    flags = list(flags)
+    return flags[1:] + [False] * bool(flags)
 
 
 def _so_far(flags: Iterable[bool]) -> Flags:
