@@ -127,11 +127,11 @@ def test_a_file_of_texts_and_a_page_elsewhere(finished, tmp_path):
 
 
 def test_the_page_shows_what_fits_and_from_the_half_that_chose_nothing(finished):
-    assert main(["explore", "run=next_word", "megabytes=0.01", *SMALL, "hold=0"]) == 0
+    assert main(["explore", "run=next_word", "megabytes=0.0031", *SMALL, "hold=0"]) == 0
     data = page_data(finished / "next_word/explore.html")
     assert data["from_reporting_half"]
     places = 6 * len(data["quantities"]) + len(data["values"]) + len(data["flags"])
-    assert len(data["shown"]) == int(10_000 * 3 / 4 / places)
+    assert len(data["shown"]) == int(3_100 * 3 / 4 / places)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,6 @@ def test_every_setting_changes_what_is_found_or_shown(finished):
     for key, value in texts.items():
         assert explored(**{key: value})["holds"] != before["holds"] or key == "hold", key
     assert explored(split="valid")["source"].startswith("valid split of ")
-    assert explored(tokens=300)["tokens"] <= 300 < before["tokens"] <= 900
+    assert explored(tokens=150)["tokens"] <= 150 < before["tokens"] <= 900
     assert all(len(found) <= 1 for by_quantity in explored(top=1)["ranked"].values() for found in by_quantity.values())
     assert explored(checkpoint="last")["checkpoint"] == "last"

@@ -60,7 +60,8 @@ def own_reading(task: Task, settings: ExploreConfig) -> Reading:
         return Reading([task.encode_text(line, n).astype(np.int64) for n, line in enumerate(lines, 1)], None, source)
     assert isinstance(task, LanguageTask)
     if isinstance(task, Music):
-        return Reading([_ids(task.encode_prompt(tune)) for tune in split_tunes(text) or [text]], None, source)
+        tunes = [] if settings.text is not None else split_tunes(text)
+        return Reading([_ids(task.encode_prompt(tune)) for tune in tunes or [text]], None, source)
     # Of a text in words, every line begins with the end of the line before; one without a word is a gap.
     lines = [task.encode_prompt(line) for line in text.split("\n")] if isinstance(task, NextWord) else []
     ids = [token for line in lines if len(line) > 1 for token in line] or task.encode_prompt(text)

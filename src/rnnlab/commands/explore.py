@@ -46,7 +46,7 @@ def run(request: Request) -> int:
         raise ConfigError(f"output must be a file .html, got {settings.output}")
     task, model = finished.task, finished.model
     reading = _reading(finished, settings)
-    with finished.autocast(), torch.no_grad():
+    with torch.no_grad():
         activations = read_activations(model, reading.ids)
         values = _token_values(finished, reading, activations)
     properties, flags = properties_of(task, reading)
@@ -57,8 +57,7 @@ def run(request: Request) -> int:
         (unit, name, usual_range(activations[unit.quantity], unit)) for unit, name in best_units(answers, settings.hold)
     ]
     plans += [(unit, None, [value]) for unit, value in clamps]
-    with finished.autocast():
-        holds = _hold(finished, settings, reading, properties, plans)
+    holds = _hold(finished, settings, reading, properties, plans)
     facts = report(finished, settings, reading, answers, holds)
     explored = Explored(task, reading, properties, activations, values, flags, groups)
     shown = page_facts(explored, answers, holds, settings.megabytes)
@@ -92,7 +91,7 @@ def _reading(finished: FinishedRun, settings: ExploreConfig) -> Reading:
         reading = held_out(task, settings.split.value, settings.seed)
     quantities = 6 if len(stack.state_names) == 2 else 4
     reading = reading.cut(min(settings.tokens, MAX_BYTES // (4 * quantities * stack.hidden_size * stack.num_layers)))
-    if max(reading.lengths) < 2:
+    if isinstance(task, LanguageTask) and sum(reading.lengths) < 2:  # the symbol before a text is none of it
         raise DataError(f"{reading.source} has no token to read; wanted at least one")
     return reading
 
