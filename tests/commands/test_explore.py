@@ -88,12 +88,12 @@ def test_the_last_class_so_far_is_the_prediction(finished, capsys):
 
 
 def test_a_unit_that_is_asked_for_is_held(finished, capsys):
-    asked = ["explore", "run=music", "clamp=0:3=0.9,0:2=-0.5", "hold=0", "--json", *SMALL[:3]]
+    asked = ["explore", "run=music", "clamp=0:3=30,0:2=-30", "hold=0", "--json", *SMALL[:3]]
     assert main(asked) == 0
     (first, second) = json.loads(capsys.readouterr().out)["holds"]
     assert (first["layer"], first["quantity"], first["unit"]) == (0, "h", 3)
-    assert [variant["held_at"] for variant in first["variants"]] == [None, 0.9]
-    assert [variant["held_at"] for variant in second["variants"]] == [None, -0.5]
+    assert [variant["held_at"] for variant in first["variants"]] == [None, 30]
+    assert [variant["held_at"] for variant in second["variants"]] == [None, -30]
     written = page_data(finished / "music/explore.html")["written"]
     (free, held), (same, _) = (one["texts"] for one in written)
     assert free == same

@@ -184,7 +184,7 @@ def classify_held(
 
 def usual_range(values: Tensor, unit: Unit) -> list[float]:
     """A low and a high value of what a unit held, from its quantity's values (N, H)."""
-    column = values[:, unit.index].double()
+    column = values[:, unit.number].double()
     return [float(column.quantile(share)) for share in (LOW, HIGH)]
 
 

@@ -116,7 +116,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _unit(unit: Unit) -> dict[str, Any]:
-    return {"layer": unit.quantity.layer, "quantity": unit.quantity.name, "unit": unit.index}
+    return {"layer": unit.quantity.layer, "quantity": unit.quantity.name, "unit": unit.number}
 
 
 def _hold(hold: Hold) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _ranked(answer: Answer) -> dict[str, list[list[float]]]:
     """By "layer/quantity": unit, whether it is low, AUC, margin."""
     return {
         f"{quantity.layer}/{quantity.name}": [
-            [one.unit.index, int(one.is_low), round(one.auc, 4), round(one.margin, 4)] for one in found
+            [one.unit.number, int(one.is_low), round(one.auc, 4), round(one.margin, 4)] for one in found
         ]
         for quantity, found in answer.ranked.items()
     }

@@ -19,11 +19,11 @@ class Unit(NamedTuple):
 
     Attributes:
         quantity: h or c of a layer.
-        index: 0 to H-1.
+        number: 0 to H-1.
     """
 
     quantity: Quantity
-    index: int
+    number: int
 
 
 class Clamped(nn.Module):
@@ -58,9 +58,9 @@ class Clamped(nn.Module):
                 raise ValueError(f"there is no layer {layer}; layers are 0 to {stack.num_layers - 1}")
             if name not in names:
                 raise ValueError(f"{name!r} cannot be held; {' and '.join(names)} can")
-            if not 0 <= unit.index < stack.hidden_size:
-                raise ValueError(f"there is no unit {unit.index}; units are 0 to {stack.hidden_size - 1}")
-            self._held[layer].append((names.index(name), unit.index, value))
+            if not 0 <= unit.number < stack.hidden_size:
+                raise ValueError(f"there is no unit {unit.number}; units are 0 to {stack.hidden_size - 1}")
+            self._held[layer].append((names.index(name), unit.number, value))
 
     def forward(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return logits (T, B, V) for <int64>(T, B), and the state, as the language model does."""

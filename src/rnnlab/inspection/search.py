@@ -160,7 +160,7 @@ def search(
 
 
 def _report(values: Tensor, holds: Tensor, groups: Tensor, reports: Tensor, unit: Unit, is_low: bool) -> Finding:
-    column = values[reports, unit.index] * (-1 if is_low else 1)
+    column = values[reports, unit.number] * (-1 if is_low else 1)
     area, error = auc_with_error(column, holds[reports], groups[reports])
     return Finding(unit, is_low, area, Z95 * error)
 
