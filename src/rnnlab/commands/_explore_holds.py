@@ -93,11 +93,12 @@ def parse_clamps(text: str | None, model: nn.Module) -> list[tuple[Unit, float]]
 
 
 def best_units(answers: list[Answer], limit: int) -> list[tuple[Unit, str]]:
-    """The units that know a property best, each once, with the property's name; best first."""
+    """Units that know a property, each once, with the property's name; most beyond the token just read first."""
     found: dict[Unit, str] = {}
-    for answer in sorted((a for a in answers if a.is_known and a.best), key=lambda a: -a.best.auc):  # pyright: ignore
-        assert answer.best is not None
-        found.setdefault(answer.best.unit, answer.name)
+    for answer in sorted(answers, key=lambda one: -one.memory):
+        if answer.is_known:
+            assert answer.best is not None
+            found.setdefault(answer.best.unit, answer.name)
     return list(found.items())[:limit]
 
 

@@ -78,6 +78,11 @@ class Answer:
         """Whether a state was found that beats chance."""
         return self.best is not None and self.best.beats_chance
 
+    @property
+    def memory(self) -> float:
+        """AUC of the best state beyond that of the token just read; below 0 where that tells more."""
+        return -1.0 if self.best is None or self.token_alone is None else self.best.auc - self.token_alone
+
     def sentence(self) -> str:
         """The answer in one plain sentence."""
         if self.best is None:
@@ -90,7 +95,7 @@ class Answer:
             )
         low = ", low where it holds" if self.best.is_low else ""
         alone = f"the token just read alone gives {self.token_alone:.2f}"
-        if self.token_alone is not None and self.token_alone >= self.best.auc:
+        if self.memory <= 0:
             alone += ", so that it takes no memory"
         return f"unit {unit} of layer {layer} ({name}{low}) knows whether {self.about}: AUC {self.best}; {alone}"
 
