@@ -18,6 +18,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": set(),
     "generation": {"cells", "data.abc"},
     "inspection": {"cells"},
+    "reports": {"wording"},
+    "sweeps": {"config", "runs", "wording"},
     "benchmarks": {"cells", "config", "data", "hardware", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
@@ -80,7 +82,7 @@ def test_a_module_imports_only_what_its_wing_may(module):
 
 def test_the_command_line_imports_no_torch():
     for module, path in modules().items():
-        if module in TORCH_FREE_MODULES or module.partition(".")[0] == "commandline":
+        if module in TORCH_FREE_MODULES or module.partition(".")[0] in ("commandline", "reports"):
             heavy = {name.partition(".")[0] for name in imports_of(path, at_import_time=True)}
             assert not heavy & {"torch", "tensorboard", "numpy", "safetensors"}, module
 

@@ -22,8 +22,14 @@ COMPOSED = {
     "generate": "let a run write: run=NAME prompt='...'",
 }
 PLAIN = {
-    "runs": "list the runs under outputs/",
+    "runs": "list the runs under outputs/: task=music status=done sort=score",
+    "show": "a run on one page: settings, scores, curves, samples",
+    "compare": "is one run better than another, or is it chance?",
+    "diff": "the settings in which runs differ",
+    "report": "one HTML page of a run or a sweep",
+    "rm": "remove runs; asks first",
     "board": "open TensorBoard on them",
+    "init": "a folder with configs for your own data",
     "bench": "how fast this machine is, beside torch.nn",
     "doctor": "what this machine has, and what works on it",
 }

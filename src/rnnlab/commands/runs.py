@@ -6,14 +6,21 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from operator import itemgetter
 
 from rnnlab.commandline.options import one_line_errors
 from rnnlab.errors import ConfigError
-from rnnlab.runs import RunSummary, list_runs, outputs_root
-from rnnlab.wording import better
+from rnnlab.runs import RunSummary, list_runs, outputs_root, run_names
+from rnnlab.wording import better, did_you_mean
 
 _FULL_WIDTH = 90  # columns of a terminal; a narrower one does without the age
-_STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
+STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
+STATUSES = (*STYLES, "unknown")
+FILTERS = ("name", "task", "model", "status")
+ORDERS = ("age", "name", "task", "model", "score", "steps", "time", "status")
+_ATTRIBUTES = {"time": "seconds"}
+_FILTERS_HELP = f"only these: {', '.join(f'{key}=' for key in FILTERS)} (lists and * allowed); sort={'|'.join(ORDERS)}"
 
 
 def main(argv: list[str]) -> int:
@@ -23,23 +30,79 @@ def main(argv: list[str]) -> int:
         argv: What follows the verb.
 
     Raises:
-        ConfigError: `--status` names no status.
+        ConfigError: A filter or order that there is none of.
     """
-    parser = argparse.ArgumentParser(prog="rnnlab runs", description="List the runs under outputs/, oldest first.")
+    parser = argparse.ArgumentParser(
+        prog="rnnlab runs",
+        description="List the runs under outputs/, oldest first.",
+        epilog="example: rnnlab runs task=music,next_word status=done name='sweep-1/*' sort=score",
+    )
+    parser.add_argument("filters", nargs="*", metavar="KEY=VALUE", help=_FILTERS_HELP)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--status", help=f"only these: {', '.join(_STYLES)}")
-    arguments = one_line_errors(parser).parse_args(argv)
-    if arguments.status is not None and arguments.status not in (*_STYLES, "unknown"):
-        raise ConfigError(f"--status must be one of {', '.join(_STYLES)}, got '{arguments.status}'")
-    found = [run for run in list_runs() if arguments.status in (None, run.status)]
+    arguments = one_line_errors(parser).parse_intermixed_args(argv)
+    found = choose(list_runs(), arguments.filters)
     if arguments.json:
-        print(json.dumps([_row(run) for run in found], indent=2))
+        print(json.dumps([row(run) for run in found], indent=2))
     elif not found:
-        only = f" {arguments.status}" if arguments.status else ""
-        print(f"no{only} runs in {outputs_root()}; this makes one: rnnlab train task=sentiment model=lstm")
+        print(_nothing_found(arguments.filters))
     else:
         _print_table(found)
     return 0
+
+
+def choose(found: list[RunSummary], words: list[str]) -> list[RunSummary]:
+    """Return the runs that fit every filter, in the order asked for.
+
+    Args:
+        found: Runs, oldest first.
+        words: `task=music,next_word` and so on: one of these values, with * and ? as in file names; `sort=score` puts
+            the best first, each score by itself, and sort=-score turns it round.
+
+    Raises:
+        ConfigError: A key, status or order that there is none of.
+    """
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in (*FILTERS, "sort"):
+            wanted = ", ".join(f"{key}=" for key in (*FILTERS, "sort"))
+            raise ConfigError(f"runs takes {wanted}, got {word!r}{did_you_mean(key, [*FILTERS, 'sort'], '{}=')}")
+        if key == "sort":
+            found = _sorted(found, value)
+            continue
+        patterns = value.split(",")
+        if key == "status" and (wrong := [name for name in patterns if name not in STATUSES]):
+            hint = did_you_mean(wrong[0], STATUSES)
+            raise ConfigError(f"status must be one of {', '.join(STATUSES)}, got {wrong[0]!r}{hint}")
+        found = [run for run in found if any(fnmatchcase(getattr(run, key), pattern) for pattern in patterns)]
+    return found
+
+
+def _sorted(found: list[RunSummary], order: str) -> list[RunSummary]:
+    """Order runs; those that have nothing to be ordered by come last, whichever way round."""
+    name = order.removeprefix("-")
+    if name not in ORDERS:
+        raise ConfigError(f"sort must be one of {', '.join(ORDERS)}, got {order!r}{did_you_mean(name, ORDERS)}")
+
+    def key(run: RunSummary) -> tuple[object, ...] | None:
+        if name == "score":
+            if run.metric is None or run.value is None:
+                return None
+            return (run.metric, -run.value if better(run.metric) == "higher" else run.value)
+        if name == "age":
+            return None if run.created is None else (-run.created.timestamp(),)
+        value = getattr(run, _ATTRIBUTES.get(name, name))
+        return None if value is None else (value,)
+
+    with_key = [(key(run), run) for run in found]
+    there = sorted((pair for pair in with_key if pair[0] is not None), key=itemgetter(0), reverse=order[:1] == "-")
+    return [run for _, run in there] + [run for value, run in with_key if value is None]
+
+
+def _nothing_found(filters: list[str]) -> str:
+    """Say that there is nothing to list, and what to type."""
+    if filters and run_names():
+        return f"no runs in {outputs_root()} with {' '.join(filters)}; rnnlab runs lists all"
+    return f"no runs in {outputs_root()}; this makes one: rnnlab train task=sentiment model=lstm"
 
 
 def duration(seconds: float | None) -> str:
@@ -74,7 +137,7 @@ def score_heading(encoding: str = "utf-8") -> str:
     return "score (↑↓: better)" if encoding.startswith("utf") else "score (^v: better)"
 
 
-def _row(run: RunSummary) -> dict[str, object]:
+def row(run: RunSummary) -> dict[str, object]:
     """Return one run as JSON-able data."""
     return {
         "name": run.name,
@@ -110,7 +173,7 @@ def _print_table(found: list[RunSummary]) -> None:
     for run in found:
         age = duration(max(0.0, (now - run.created).total_seconds())) if run.created else ""
         steps = f"{run.steps:,}" if run.steps is not None else ""
-        status = Text(run.status, style=_STYLES.get(run.status, ""))
+        status = Text(run.status, style=STYLES.get(run.status, ""))
         # Text, not str: a run's name may hold [brackets], which rich would read as markup.
         texts = (run.name, run.task, run.model, score(run, console.encoding), steps, duration(run.seconds))
         cells = [Text(cell) for cell in texts]
