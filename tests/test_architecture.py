@@ -23,10 +23,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "benchmarks": {"cells", "config", "data", "hardware", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
-    "commandline": {"cli", "config", "plugins", "schema", "wording", "runs"},
+    "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
-TORCH_FREE_MODULES = {"cli", "config", "schema", "runs", "json_files", "plugins", "wording", "errors", "startup"}
+TORCH_FREE_MODULES = {
+    "cli",
+    "config",
+    "schema",
+    "runs",
+    "json_files",
+    "plugins",
+    "wording",
+    "errors",
+    "startup",
+    "selection",
+}
 
 
 def modules() -> dict[str, Path]:

@@ -45,11 +45,7 @@ usage: rnnlab VERB [key=value ...]
 
 {verbs}
 
-Start with:
-  rnnlab train task=sentiment model=lstm     a first model
-  rnnlab train --help                        all it can be told
-
-rnnlab VERB --help explains a verb.
+rnnlab VERB --help explains a verb; rnnlab alone says what to type next.
 Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
                 rnnlab -sc install=fish | source"""
 
@@ -97,7 +93,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     """Find the verb and run it."""
-    if not argv or argv[0] in ("-h", "--help", "help"):
+    if not argv:
+        from rnnlab.commands._welcome import welcome
+
+        print(welcome())
+        return 0
+    if argv[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))
         print(USAGE.format(verbs="\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())))
         return 0
@@ -123,10 +124,10 @@ def _run(argv: list[str]) -> int:
 def _run_composed(verb: str, argv: list[str]) -> int:
     """Run a verb whose settings Hydra composes."""
     if "--help" in argv or "-h" in argv:
-        from rnnlab.commandline.help import command_help
+        from rnnlab.commandline.help import command_help, print_help
         from rnnlab.commandline.options import config_dir
 
-        print(command_help(verb, config_dir(argv)))
+        print_help(command_help(verb, config_dir(argv)))
         return 0
     from rnnlab.commandline.compose import compose_request, read_arguments
     from rnnlab.config import COMMANDS

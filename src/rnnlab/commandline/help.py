@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -77,6 +82,21 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
         note = "A task or experiment brings some values of its own; add --cfg job to see those in force."
         lines += ["", *wrap(note, WIDTH)]
     return "\n".join(lines)
+
+
+def print_help(text: str) -> None:
+    """Print a help; on a terminal that is lower than it, through a pager ($PAGER, else less), so that it begins on top.
+
+    Args:
+        text: The help.
+    """
+    is_long = text.count("\n") >= shutil.get_terminal_size().lines
+    pager = shlex.split(os.environ.get("PAGER") or "less")
+    if sys.stdout.isatty() and sys.stdin.isatty() and is_long and pager and shutil.which(pager[0]):
+        # F, X: what fits is printed and stays; R: colours.
+        subprocess.run(pager, input=text + "\n", text=True, env={"LESS": "FRX", **os.environ}, check=False)
+    else:
+        print(text)
 
 
 def _choices(menu: Menu) -> Iterator[str]:

@@ -182,10 +182,17 @@ def next_commands(run: RunSummary, *, shown: bool = False) -> list[tuple[str, st
 
 
 def _sibling(run: RunSummary) -> str | None:
-    """Return the newest other finished run that `compare` would take: the same task, the same score."""
-    others = [other for other in list_runs() if other.name != run.name and other.status == "done"]
-    alike = [other.name for other in others if (other.task, other.metric) == (run.task, run.metric)]
-    return alike[-1] if alike else None
+    """Return the newest other finished run that `compare` would take: the same task and corpus."""
+    for other in reversed(list_runs()):
+        is_like = (other.task, other.metric, other.status) == (run.task, run.metric, "done")
+        if is_like and other.name != run.name and _corpus(other) == _corpus(run):
+            return other.name
+    return None
+
+
+def _corpus(run: RunSummary) -> str:
+    """Return the corpus that a run was asked to read."""
+    return str(RunDetails(run, read_json(run.path / "run.json"), {}, {}, None).config.get("task", {}).get("corpus"))
 
 
 def _newest_sample(folder: Path) -> tuple[str, str] | None:

@@ -105,8 +105,9 @@ def _table_of(found: list[Configuration], keys: list[str], tag: str) -> Iterator
             str(one.spread.count),
             fixed(one.spread.mean),
             "" if one.spread.std is None else fixed(one.spread.std),
-            "" if (half := one.spread.half_width) is None else f"{fixed(one.spread.mean - half)} to "
-            f"{fixed(one.spread.mean + half)}",
+            ""
+            if (half := one.spread.half_width) is None
+            else f"{fixed(one.spread.mean - half)} to {fixed(one.spread.mean + half)}",
             html.Markup(interval(one.spread.mean, one.spread.half_width, scale, is_best=place == 0)),
         )
         for place, one in enumerate(found)
@@ -114,7 +115,9 @@ def _table_of(found: list[Configuration], keys: list[str], tag: str) -> Iterator
     yield html.heading(f"Configurations by {tag}, the best first")
     headings = (*keys, "runs", "mean", "std", "95 % interval", "")
     yield html.table(headings, rows, left=len(keys), best=0)
-    yield html.paragraph("Interval of the mean over seeds, Student's t. Where two overlap, more seeds may turn them round.")
+    yield html.paragraph(
+        "Interval of the mean over seeds, Student's t. Where two overlap, more seeds may turn them round."
+    )
 
 
 def _pictures(
@@ -152,10 +155,21 @@ def _all_runs(details: list[RunDetails], varied: dict[str, list[str]], lost: lis
         reached = "" if summary.value is None else fixed(summary.value)
         steps = "" if summary.steps is None else f"{summary.steps:,}"
         values = [row[place] for row in varied.values()]
-        rows.append((summary.name.rpartition("/")[2], *values, html.status_of(summary.status), reached, steps, duration(summary.seconds)))
+        rows.append(
+            (
+                summary.name.rpartition("/")[2],
+                *values,
+                html.status_of(summary.status),
+                reached,
+                steps,
+                duration(summary.seconds),
+            )
+        )
     for job in lost:
         empty = [""] * len(varied)
-        rows.append((str(job["job"]).rpartition("/")[2], *empty, html.status_of(str(job.get("status", "failed"))), "", "", ""))
+        rows.append(
+            (str(job["job"]).rpartition("/")[2], *empty, html.status_of(str(job.get("status", "failed"))), "", "", "")
+        )
     headings = ("run", *varied, "status", "score", "steps", "time")
     yield html.table(headings, rows, left=2 + len(varied))
     for one in details:

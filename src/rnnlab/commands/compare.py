@@ -25,7 +25,6 @@ from rnnlab.json_files import read_json
 from rnnlab.runs import find_run
 from rnnlab.tasks.base import SPLITS
 from rnnlab.tasks.items import ItemScores, score_items
-from rnnlab.training.logs import log_to
 from rnnlab.wording import better
 
 FEW_ITEMS = 30  # below that, percentiles of resamples are too narrow
@@ -68,7 +67,6 @@ def main(argv: list[str]) -> int:
     need(names, 2, "compare")
     contents = [read_json(find_run(name) / "run.json") for name in names]
     _check_alike(names, contents)
-    log_to(None)
     runs = [_scored(name, arguments.split, arguments.threads) for name in names]
     _check_items(runs)
     bootstrap = _bootstrap(runs, arguments.resamples, arguments.seed)
@@ -113,6 +111,7 @@ def _scored(name: str, split: str, threads: int) -> Contestant:
         batch_size=finished.config.trainer.eval_batch_size,
         device=finished.device,
         autocast=finished.autocast(),
+        what=f"scoring {name}",
     )
     known = ("accuracy",) if items.right is not None else ("perplexity", "bits_per_char")
     metric = finished.task.metric if finished.task.metric in known else "loss"
@@ -194,17 +193,19 @@ def _print(results: dict[str, Any]) -> None:
     def span(bounds: dict[str, float], sign: str = "") -> tuple[str, str]:
         return f"{bounds['value']:{sign}.4f}", f"{bounds['low']:{sign}.4f} to {bounds['high']:{sign}.4f}"
 
-    table = [
-        (row["run"], row.get("verdict", ""), *span(row), *(span(row["difference"], "+") if "difference" in row else ()))
-        for row in rows
-    ]
-    headings = ("run", f"than {names[0]}", results["metric"], "95 % interval", "difference", "95 % interval")
-    print_table(headings, [(*row, *[""] * (6 - len(row))) for row in table], left=2)
+    metric = results["metric"]
+    print_table(
+        ("run", f"{metric}, {better(metric)} is better", "95 % interval"),
+        [(row["run"], *span(row)) for row in rows],
+        left=1,
+    )
+    print()
+    against = [(row["run"], *span(row["difference"], "+"), f"  {row['verdict']}") for row in rows[1:]]
+    print_table((f"against {names[0]}", "difference", "95 % interval", "  verdict"), against, left=1)
     print(
-        f"\n{better(results['metric'])} is better; {results['items']:,} {results['unit']}, drawn anew "
-        f"{results['resamples']:,} times for all runs together, seed {results['seed']}"
+        f"\n{results['items']:,} {results['unit']}, drawn anew {results['resamples']:,} times, seed {results['seed']}"
     )
     if results["items"] < FEW_ITEMS:
-        print(f"with so few {results['unit'].partition(' ')[0]} the intervals are too narrow: take them as a hint")
+        print(f"so few {results['unit'].partition(' ')[0]} make intervals that are too narrow: take them as a hint")
     if any(row.get("verdict") == "not distinguishable" for row in rows):
-        print("not distinguishable: the interval of the difference holds 0, so these items do not tell which is better")
+        print("not distinguishable: the difference's interval holds 0; these items do not tell")

@@ -21,8 +21,8 @@ h2 { font-size: 1.08rem; margin: 2.4rem 0 .7rem; padding-bottom: .3rem; border-b
 h3 { font-size: .9rem; font-weight: 600; margin: 0 0 .2rem; }
 p { margin: .4rem 0; max-width: 46rem; }
 .soft, figcaption, th { color: var(--soft); }
-.status { font-size: .8rem; font-weight: 600; padding: .1rem .55rem; border-radius: 1rem; border: 1px solid;
-  white-space: nowrap; vertical-align: .25rem; margin-left: .4rem; }
+.status { font-size: .8rem; font-weight: 600; padding: .1rem .55rem; border-radius: 1rem;
+  border: 1px solid; white-space: nowrap; vertical-align: .25rem; margin-left: .4rem; }
 .done, .better { color: var(--good); } .failed, .killed, .damaged, .diverged, .worse { color: var(--bad); }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .7rem; margin: 1.3rem 0 0; }
 .card { background: var(--wash); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
@@ -37,17 +37,20 @@ figure.whole { margin-bottom: 1.6rem; } figure.whole svg { min-width: 34rem; }
 svg { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; }
 svg.row { width: 13.75rem; height: 1.1rem; }
 svg text { fill: var(--soft); }
-.key { display: inline-block; width: 1.1em; height: .2em; vertical-align: .25em; margin-right: .3em; border-radius: 1px; }
+.key { display: inline-block; width: 1.1em; height: .2em; vertical-align: .25em; margin-right: .3em; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th { font-weight: 500; text-align: left; white-space: nowrap; }
 td:first-child { white-space: nowrap; }
 td, th { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-.n { text-align: right; white-space: nowrap; } td.k { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .84rem; }
+.n { text-align: right; white-space: nowrap; }
+td.k { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .84rem; }
 .confusion td, .confusion th { padding: .4rem .9rem; text-align: center; border: 1px solid var(--line); }
 .best td { font-weight: 600; }
-pre { background: var(--wash); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem; margin: .5rem 0;
-  font: .84rem/1.5 ui-monospace, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre { background: var(--wash); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem;
+  margin: .5rem 0;
+  font: .84rem/1.5 ui-monospace, Menlo, Consolas, monospace; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 pre.sample { max-height: 32rem; overflow: auto; }
 summary { cursor: pointer; color: var(--soft); margin: .8rem 0 .4rem; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .82rem; }
@@ -129,7 +132,9 @@ def table(
     """
 
     def cells(words: Sequence[str], element: str) -> str:
-        kinds = [" class=n" if place >= left else " class=k" if code and not place else "" for place in range(len(words))]
+        kinds = [
+            " class=n" if place >= left else " class=k" if code and not place else "" for place in range(len(words))
+        ]
         shown = (word if isinstance(word, Markup) else escape(word) for word in words)
         return "".join(f"<{element}{kind}>{word}</{element}>" for kind, word in zip(kinds, shown, strict=True))
 

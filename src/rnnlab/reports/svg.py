@@ -62,18 +62,13 @@ def chart(lines: Sequence[Line], *, width: int = 480, height: int = 230) -> str:
         parts.append(f'<text x="{across:.1f}" y="{height - 6}" text-anchor="{anchor}">{number(step)}</text>')
     for line, curve in shown:
         points = [at(step, value) for step, value in zip(curve.steps, curve.values, strict=True)]
-        path = " ".join(f"{across:.1f},{down:.1f}" for across, down in points)
         weight, opacity = (1, 0.35) if line.faint else (1.7, 1)
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{line.color}" stroke-width="{weight}" '
-            f'stroke-opacity="{opacity}" stroke-linejoin="round"><title>{escape(line.name)}</title></polyline>'
-        )
+        parts.append(_polyline(points, line.color, weight, opacity, line.name))
         if line.dots and len(points) <= 60:
             for (across, down), step, value in zip(points, curve.steps, curve.values, strict=True):
                 tip = f"{escape(line.name)} {number(value)}, step {step:,}"
-                parts.append(
-                    f'<circle cx="{across:.1f}" cy="{down:.1f}" r="2.6" fill="{line.color}"><title>{tip}</title></circle>'
-                )
+                place = f'cx="{across:.1f}" cy="{down:.1f}" r="2.6"'
+                parts.append(f'<circle {place} fill="{line.color}"><title>{tip}</title></circle>')
     return "".join([*parts, "</svg>"])
 
 
@@ -135,12 +130,9 @@ def parallel(axes: Sequence[tuple[str, Sequence[str]]], scores: Sequence[float],
     for run, score in enumerate(scores):
         shares = [column[values[run]] for column, (_, values) in zip(columns, axes, strict=True)]
         shares.append(goodness(score))
-        path = " ".join(f"{60 + gap * place:.1f},{down(share):.1f}" for place, share in enumerate(shares))
+        points = [(60 + gap * place, down(share)) for place, share in enumerate(shares)]
         color, weight, opacity = ("var(--b)", 2.4, 1) if run == best else ("var(--a)", 1.3, 0.45)
-        line = (
-            f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="{weight}" stroke-opacity="{opacity}">'
-            f"<title>{number(score)}</title></polyline>"
-        )
+        line = _polyline(points, color, weight, opacity, number(score))
         lines.insert(len(lines) if run == best else 0, line)
     parts += lines
     for place, (name, words) in enumerate(zip(names, labels, strict=True)):
@@ -183,6 +175,12 @@ def _described(lines: Sequence[Line]) -> str:
         if line.curve.values
     )
     return "; ".join(ends)
+
+
+def _polyline(points: Sequence[tuple[float, float]], color: str, weight: float, opacity: float, tip: str) -> str:
+    path = " ".join(f"{across:.1f},{down:.1f}" for across, down in points)
+    look = f'fill="none" stroke="{color}" stroke-width="{weight}" stroke-opacity="{opacity}" stroke-linejoin="round"'
+    return f'<polyline points="{path}" {look}><title>{escape(tip)}</title></polyline>'
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rnnlab.reports.axes import Scale, number
 from rnnlab.reports.curves import Curve
@@ -24,7 +25,7 @@ def sparkline(values: Sequence[float], width: int, *, is_ascii: bool = False) ->
     bars = _ASCII_BARS if is_ascii else _BARS
     width = min(width, len(values))
     edges = [round(place * len(values) / width) for place in range(width + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
     low, high = min(means), max(means)
     if high == low:
         return bars[len(bars) // 2] * width

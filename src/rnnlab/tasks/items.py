@@ -14,6 +14,8 @@ from rnnlab.data import SequenceBatches
 from rnnlab.data.windows import Window
 from rnnlab.tasks.base import Task, visit_windows
 
+MIN_STRETCH, MAX_STRETCH = 16, 256
+
 
 @dataclass(frozen=True, slots=True)
 class ItemScores:
@@ -42,40 +44,44 @@ def score_items(
     batch_size: int,
     device: torch.device,
     autocast: AbstractContextManager[Any] | None = None,
+    what: str = "scoring",
 ) -> ItemScores:
     """Score a model on each item of a split; added up, the items give what `score` gives for the whole.
 
-    An item is a sequence where the split consists of sequences; of one long text it is a window.
+    An item is a sequence where the split consists of sequences. Of one long text it is a stretch of 256 tokens, of a
+    short one a hundredth, 16 at least: what is resampled should be long beside the few tokens that hang together.
     """
     windows = task.score_windows(split, batch_size)
     is_batched = isinstance(windows, SequenceBatches)
-    nats: dict[int, float] = {}
-    counts: dict[int, int] = {}
-    right: dict[int, bool] = {}
-    targets: dict[int, int] = {}
-    longest = 0
+    stretch = None if is_batched else min(max(windows.num_targets // 100, MIN_STRETCH), MAX_STRETCH)
+    nats: dict[tuple[int, ...], float] = {}
+    counts: dict[tuple[int, ...], int] = {}
+    right: dict[tuple[int, ...], bool] = {}
+    targets: dict[tuple[int, ...], int] = {}
 
     def visit(index: int, window: Window, outputs: Tensor) -> None:
-        nonlocal longest
-        rows = window.targets.shape[-1]
-        longest = max(longest, window.inputs.shape[0])
-        items = windows.indices(index).tolist() if is_batched else [index] * rows
-        if window.targets.dim() == 1:
-            found = (outputs.argmax(-1) == window.targets).tolist()
-            right.update(zip(items, found, strict=True))
-            targets.update(zip(items, window.targets.tolist(), strict=True))
-        for row, item in enumerate(items):
-            one = _row(window, row)
-            if one.num_targets == 0:  # a tune that ended in an earlier window of its batch
-                continue
-            part = outputs[row : row + 1] if window.targets.dim() == 1 else outputs[:, row : row + 1]
-            nats[item] = nats.get(item, 0.0) + float(task.nats(model, part, one))
-            counts[item] = counts.get(item, 0) + one.num_targets
+        is_classes = window.targets.dim() == 1
+        rows = range(window.targets.shape[-1])
+        steps = window.inputs.shape[0]
+        sequences = windows.indices(index).tolist() if is_batched else [None] * len(rows)
+        for row, sequence in zip(rows, sequences, strict=True):
+            for begin in range(0, steps, stretch or steps):
+                item = (index, row, begin) if sequence is None else (sequence,)
+                part = _part(window, row, begin, min(begin + (stretch or steps), steps))
+                if part.num_targets == 0:  # a tune that ended in an earlier window of its batch
+                    continue
+                kept = slice(row, row + 1)
+                shown = outputs[kept] if is_classes else outputs[begin : begin + part.inputs.shape[0], kept]
+                nats[item] = nats.get(item, 0.0) + float(task.nats(model, shown, part))
+                counts[item] = counts.get(item, 0) + part.num_targets
+                if is_classes:
+                    targets[item] = int(part.targets)
+                    right[item] = int(shown.argmax(-1)) == targets[item]
 
-    visit_windows(task, model, windows, visit, device=device, autocast=autocast, what=f"scoring {split}")
+    visit_windows(task, model, windows, visit, device=device, autocast=autocast, what=what)
     order = sorted(nats)
     return ItemScores(
-        unit="texts" if right else "tunes" if is_batched else f"stretches of {longest} tokens",
+        unit="texts" if right else "tunes" if is_batched else f"stretches of {stretch} tokens",
         nats=np.array([nats[item] for item in order]),
         counts=np.array([counts[item] for item in order]),
         right=np.array([right[item] for item in order]) if right else None,
@@ -83,13 +89,11 @@ def score_items(
     )
 
 
-def _row(window: Window, row: int) -> Window:
-    """Return one row of a window as a window."""
+def _part(window: Window, row: int, begin: int, end: int) -> Window:
+    """Return some steps of one row of a window as a window; all of it where the targets are classes."""
     kept = slice(row, row + 1)
+    targets = window.targets[kept] if window.targets.dim() == 1 else window.targets[begin:end, kept]
+    lengths = None if window.lengths is None else (window.lengths[kept] - begin).clamp(0, end - begin)
     return replace(
-        window,
-        inputs=window.inputs[:, kept],
-        targets=window.targets[..., kept],
-        lengths=None if window.lengths is None else window.lengths[kept],
-        starts=window.starts[kept],
+        window, inputs=window.inputs[begin:end, kept], targets=targets, lengths=lengths, starts=window.starts[kept]
     )
