@@ -87,6 +87,8 @@ def main(argv: list[str]) -> int:
     folder = Path(arguments.folder)
     if "=" in arguments.folder:
         raise ConfigError(f"init needs the new folder first: rnnlab init my-lab {arguments.folder}")
+    if not all(word.isprintable() for word in [arguments.folder, *arguments.settings]):
+        raise ConfigError("init takes printable names and values only")
     if os.path.lexists(folder):
         raise FolderInUseError(f"{folder} is there already; init writes a new folder, choose another name")
     task, data = _read(arguments.settings)
