@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,9 @@ from rnnlab.json_files import read_json
 from rnnlab.reports.curves import Curve, read_curves
 from rnnlab.reports.differences import differences
 from rnnlab.runs import RunSummary, find_run, list_runs, run_name, run_names, summarize
+
+# What a terminal would obey: a model can write it, if its corpus held it.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,7 @@ class RunDetails:
 
         The defaults are those of this rnnlab.
         """
-        task = str(self.config.get("task", {}).get("name", self.summary.task))
-        defaults = default_settings(task)
+        defaults = default_settings(setting(self.run, "task", "name") or self.summary.task)
         return None if defaults is None else differences([self.config, defaults])
 
     def command(self) -> str:
@@ -138,6 +141,14 @@ def default_settings(task: str) -> dict[str, Any] | None:
         return None
 
 
+def setting(content: dict[str, Any], section: str, key: str) -> str:
+    """Return a setting of a run.json; "" where there is none: the file may be an older one, or edited."""
+    config = content.get("config")
+    inner = config.get(section) if isinstance(config, dict) else None
+    value = inner.get(key) if isinstance(inner, dict) else None
+    return "" if value is None else str(value)
+
+
 def plain_name(word: str) -> str:
     """Return a run's name as it was typed; run=NAME, as other commands want it, is taken too."""
     return word.removeprefix("run=")
@@ -192,14 +203,17 @@ def _sibling(run: RunSummary) -> str | None:
 
 def _corpus(run: RunSummary) -> str:
     """Return the corpus that a run was asked to read."""
-    return str(RunDetails(run, read_json(run.path / "run.json"), {}, {}, None).config.get("task", {}).get("corpus"))
+    return setting(read_json(run.path / "run.json"), "task", "corpus")
 
 
 def _newest_sample(folder: Path) -> tuple[str, str] | None:
     """Read the last texts that were sampled."""
     try:
         path = max((folder / "samples").glob("step-*.txt"), default=None)
-        return None if path is None else (path.name, path.read_text(encoding="utf-8", errors="replace").strip("\n"))
+        if path is None:
+            return None
+        text = path.read_text(encoding="utf-8", errors="replace").strip("\n")
+        return path.name, _CONTROL.sub("", text)
     except OSError:
         return None
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnnlab.commandline.options import one_line_errors
-from rnnlab.commands._details import expand, need
+from rnnlab.commands._details import expand, need, setting
 from rnnlab.commands._finished import FinishedRun, check_corpus, open_run
 from rnnlab.commands._tables import print_json, print_table
 from rnnlab.commands.diff import setting_differences
@@ -124,11 +124,10 @@ def _check_alike(names: list[str], contents: list[dict[str, Any]]) -> None:
     Raises:
         CheckpointError: They are.
     """
-    for what, key in (("task", "name"), ("task", "corpus")):
-        values = [str(content.get("config", {}).get(what, {}).get(key)) for content in contents]
+    for word, key in (("task", "name"), ("corpus", "corpus")):
+        values = [setting(content, "task", key) for content in contents]
         for name, value in zip(names, values, strict=True):
             if value != values[0]:
-                word = "task" if key == "name" else "corpus"
                 raise CheckpointError(
                     f"{names[0]} and {name} cannot be compared: {word} {values[0]} and {word} {value}; "
                     "rnnlab diff shows their settings"
