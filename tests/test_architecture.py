@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspection": {"cells"},
     "reports": {"wording"},
     "sweeps": {"config", "runs", "wording"},
-    "benchmarks": {"cells", "config", "data", "hardware", "tasks", "training"},
+    "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection"},
