@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generation": {"cells", "data.abc"},
     "inspection": {"cells"},
     "reports": {"wording"},
-    "sweeps": {"config", "runs", "wording"},
+    "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
