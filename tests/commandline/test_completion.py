@@ -57,7 +57,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("rnnlab init my-lab task=m", ["task=music"]),
         ("rnnlab init my-lab task=music ", ["corpus=", "max_len=", "task="]),
         ("rnnlab init my-lab task=sentiment te", ["text_column="]),
-        ("rnnlab bench ", ["cells", "start", "train"]),
+        ("rnnlab bench ", ["cells", "generate", "start", "train"]),
         ("rnnlab bench cells --lo", ["--load"]),
         ("rnnlab nothing x", []),
         ("rnnlab train nosuch=1 (( see", ["seed="]),

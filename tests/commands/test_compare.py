@@ -67,7 +67,7 @@ def test_a_difference_in_words(interval, tag, word):
 def test_runs_of_other_tasks_corpora_and_vocabularies_are_refused(finished, train, corpora):
     with pytest.raises(CheckpointError, match="cannot be compared: task music and task next_word"):
         compare.main(["music", "next_word"])
-    train("next_word", "task.min_count=4", name="fewer-words")
+    train("next_word", "task.max_vocab=8", name="fewer-words")
     with pytest.raises(CheckpointError, match="their vocabularies differ"):
         compare.main(["next_word", "fewer-words", "--threads", "1"])
     content = read_json(finished / "fewer-words" / "run.json")

@@ -7,10 +7,10 @@ from rnnlab.commands.runs import duration, score
 from rnnlab.runs import RunSummary, list_runs, outputs_root
 
 FIRST_STEPS = [
-    ("rnnlab train task=sentiment model=lstm", "a first model: is a film review good or bad?"),
+    ("rnnlab train task=sentiment model=lstm", "a first model, of reviews"),
     ("rnnlab train task=music model=gru", "one that writes tunes"),
     ("rnnlab init my-lab task=sentiment corpus=mails.csv", "your own data"),
-    ("rnnlab train --help", "all that can be chosen and set"),
+    ("rnnlab train --help", "all that can be set"),
     ("rnnlab --help", "every command"),
 ]
 _MAX_COMMANDS = 5
