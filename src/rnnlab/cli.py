@@ -46,7 +46,11 @@ usage: rnnlab VERB [key=value ...]
 
 {verbs}
 
-rnnlab VERB --help explains a verb; rnnlab alone says what to type next.
+Start with:
+  rnnlab train task=sentiment model=lstm     a first model
+  rnnlab                                     what to type next
+
+rnnlab VERB --help explains a verb.
 Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
                 rnnlab -sc install=fish | source"""
 

@@ -41,8 +41,7 @@ class RunDetails:
     @property
     def config(self) -> dict[str, Any]:
         """The settings it ran with."""
-        config = self.run.get("config")
-        return config if isinstance(config, dict) else {}
+        return part(self.run, "config")
 
     @property
     def metric(self) -> str:
@@ -85,9 +84,7 @@ class RunDetails:
 def facts(details: RunDetails) -> list[tuple[str, str]]:
     """Return what a run was and how it went, as pairs of a word and a line."""
     run, result, summary = details.run, details.result, details.summary
-    corpus = run.get("corpus") if isinstance(run.get("corpus"), dict) else {}
-    chosen = run.get("choices") if isinstance(run.get("choices"), dict) else {}
-    versions = run.get("versions") if isinstance(run.get("versions"), dict) else {}
+    corpus, chosen, versions = (part(run, name) for name in ("corpus", "choices", "versions"))
     experiment = f", experiment {chosen['experiment']}" if chosen.get("experiment") else ""
     parameters = f", {run['num_parameters']:,} parameters" if isinstance(run.get("num_parameters"), int) else ""
     lines = [
@@ -141,11 +138,15 @@ def default_settings(task: str) -> dict[str, Any] | None:
         return None
 
 
+def part(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a section of a run.json; an empty one where there is none: the file may be an older one, or edited."""
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}
+
+
 def setting(content: dict[str, Any], section: str, key: str) -> str:
-    """Return a setting of a run.json; "" where there is none: the file may be an older one, or edited."""
-    config = content.get("config")
-    inner = config.get(section) if isinstance(config, dict) else None
-    value = inner.get(key) if isinstance(inner, dict) else None
+    """Return a setting of a run.json; "" where there is none."""
+    value = part(part(content, "config"), section).get(key)
     return "" if value is None else str(value)
 
 

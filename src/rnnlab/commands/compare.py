@@ -148,10 +148,10 @@ def _check_items(runs: list[Contestant]) -> None:
                 f"{first.name} and {other.name} cannot be compared: their vocabularies differ, and a score over fewer "
                 "words is an easier one"
             )
-        same = np.array_equal(first.items.counts, other.items.counts) and (
-            first.items.targets is None or np.array_equal(first.items.targets, other.items.targets)
-        )
-        if not same:
+        pairs = [(first.items.counts, other.items.counts)]
+        if first.items.targets is not None and other.items.targets is not None:
+            pairs.append((first.items.targets, other.items.targets))
+        if not all(np.array_equal(*pair) for pair in pairs):
             raise CheckpointError(f"{first.name} and {other.name} cannot be compared: their {first.items.unit} differ")
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from rnnlab.commandline.options import one_line_errors
-from rnnlab.commands._details import expand, need
+from rnnlab.commands._details import expand, need, part
 from rnnlab.commands._tables import print_json, print_table
 from rnnlab.json_files import read_json
 from rnnlab.reports.differences import differences
@@ -45,11 +45,6 @@ def setting_differences(contents: list[dict[str, Any]]) -> dict[str, list[str]]:
     Args:
         contents: The run.json of each.
     """
-
-    def part(content: dict[str, Any], name: str) -> dict[str, Any]:
-        value = content.get(name)
-        return value if isinstance(value, dict) else {}
-
     around = [
         {
             "made with": {**part(content, "versions"), "commit": str(content.get("git_commit"))[:12]},

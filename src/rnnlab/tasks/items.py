@@ -52,8 +52,8 @@ def score_items(
     short one a hundredth, 16 at least: what is resampled should be long beside the few tokens that hang together.
     """
     windows = task.score_windows(split, batch_size)
-    is_batched = isinstance(windows, SequenceBatches)
-    stretch = None if is_batched else min(max(windows.num_targets // 100, MIN_STRETCH), MAX_STRETCH)
+    batches = windows if isinstance(windows, SequenceBatches) else None
+    stretch = None if batches is not None else min(max(windows.num_targets // 100, MIN_STRETCH), MAX_STRETCH)
     nats: dict[tuple[int, ...], float] = {}
     counts: dict[tuple[int, ...], int] = {}
     right: dict[tuple[int, ...], bool] = {}
@@ -63,7 +63,7 @@ def score_items(
         is_classes = window.targets.dim() == 1
         rows = range(window.targets.shape[-1])
         steps = window.inputs.shape[0]
-        sequences = windows.indices(index).tolist() if is_batched else [None] * len(rows)
+        sequences = batches.indices(index).tolist() if batches is not None else [None] * len(rows)
         for row, sequence in zip(rows, sequences, strict=True):
             for begin in range(0, steps, stretch or steps):
                 item = (index, row, begin) if sequence is None else (sequence,)
@@ -81,7 +81,7 @@ def score_items(
     visit_windows(task, model, windows, visit, device=device, autocast=autocast, what=what)
     order = sorted(nats)
     return ItemScores(
-        unit="texts" if right else "tunes" if is_batched else f"stretches of {stretch} tokens",
+        unit="texts" if right else "tunes" if batches is not None else f"stretches of {stretch} tokens",
         nats=np.array([nats[item] for item in order]),
         counts=np.array([counts[item] for item in order]),
         right=np.array([right[item] for item in order]) if right else None,
