@@ -154,6 +154,7 @@ def _options(command: str) -> Iterator[str]:
 def _hanging(head: str, text: str, indent: int) -> Iterator[str]:
     """Yield a name and its text beside it, wrapped under itself."""
     lines = wrap(text, WIDTH - indent, break_on_hyphens=False) or [""]
-    yield f"{head:<{indent}}{lines[0]}".rstrip() if len(head) <= indent else head
-    for line in lines[1:] if len(head) <= indent else lines:
+    fits = len(head) <= indent and len(head.rstrip()) < indent  # a space at least between a name and its text
+    yield f"{head:<{indent}}{lines[0]}".rstrip() if fits else head
+    for line in lines[1:] if fits else lines:
         yield " " * indent + line
