@@ -44,6 +44,7 @@ class Request:
         config: The same as plain JSON-able data, Enums as strings.
         overrides: `key=value` as typed.
         choices: The chosen file of each group: {"model": "lstm", "task": "sentiment", ...}.
+        config_dir: The folder of the user's own files among them, if any.
     """
 
     command: str
@@ -51,6 +52,7 @@ class Request:
     config: dict[str, Any]
     overrides: list[str]
     choices: dict[str, str]
+    config_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def compose_request(arguments: Arguments, *, sweep: bool = False) -> Request:
     for key, value in arguments.free.items():
         setattr(result, key, _free_value(settings(type(result))[key], value))
     raise_together(problems(result))
-    return Request(arguments.command, result, plain(result), arguments.typed, chosen)
+    return Request(arguments.command, result, plain(result), arguments.typed, chosen, arguments.config_dir)
 
 
 def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
