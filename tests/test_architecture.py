@@ -23,7 +23,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
-    "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
