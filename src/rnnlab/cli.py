@@ -20,6 +20,7 @@ COMPOSED = {
     "evaluate": "score a finished run: run=NAME",
     "predict": "what a run makes of a text: run=NAME text='...'",
     "generate": "let a run write: run=NAME prompt='...'",
+    "explore": "what each unit of a run knows, as a page: run=NAME",
 }
 PLAIN = {
     "runs": "list the runs under outputs/: task=music status=done sort=score",
