@@ -31,8 +31,7 @@ def show(arguments: Arguments) -> int:
         # The one people use; composing a second time, as Hydra would, takes as long again.
         print(settings_in_force(arguments), end="")
         return 0
-    if not arguments.flags.hydra_help:
-        compose(arguments)
+    compose(arguments)
     return _hand_to_hydra(arguments)
 
 
