@@ -81,7 +81,7 @@ class Sweep:
         )
         config_dir = self.arguments.config_dir
         options = [f"--config-dir={config_dir}"] if config_dir else []
-        command = [PYTHON, "-m", "rnnlab", "train", *options, *overrides, f"name={job.name}"]
+        command = [PYTHON, "-P", "-m", "rnnlab", "train", *options, *overrides, f"name={job.name}"]
         job.exit_code = self._wait(subprocess.Popen(command))
         folder = outputs_root() / job.name
         job.run = summarize(folder) if folder.is_dir() else None
