@@ -195,7 +195,9 @@ def _refuse_links(folder: Path) -> None:
             if entry.is_symlink():
                 of_ours = path.parent == folder / "checkpoints" and path.name in ("last", "best")
                 if not (of_ours and "/" not in os.readlink(path).removesuffix("/")):
-                    raise CheckpointError(f"{path} is a link, and could lead anywhere; put what it points at in its place")
+                    raise CheckpointError(
+                        f"{path} is a link, and could lead anywhere; put in its place what it points at"
+                    )
             elif entry.is_dir():
                 pending.append(path)
             elif not entry.is_file():

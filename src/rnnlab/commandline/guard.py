@@ -32,6 +32,7 @@ _PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 _HANDLERS = {"logging.StreamHandler"}
 _STREAMS = {"ext://sys.stdout", "ext://sys.stderr"}
 _SWEEP = ("launcher", "sweeper", "sweep")  # what of Hydra's own settings a file may set
+_NOT_RESOLVED = ("hydra.help.", "hydra.hydra_help.", "hydra.overrides.", "hydra.job.override_dirname")  # texts alone
 _FIXED = {
     "run.dir": ".",
     "output_subdir": None,
@@ -89,7 +90,9 @@ def check_tree(config: DictConfig) -> None:
             plugin = key.startswith(("hydra.launcher.", "hydra.sweeper.")) and str(value).startswith(_PLUGINS)
             if last != "_target_" or not plugin:
                 raise ConfigError(f"{key}: {last} is refused; a configuration names choices, it never runs code")
-        elif isinstance(value, str) and not key.startswith(("hydra.help.", "hydra.hydra_help.", "hydra.overrides.", "hydra.job.override_dirname")):
+        elif isinstance(value, str) and not key.startswith(
+            ("hydra.help.", "hydra.hydra_help.", "hydra.overrides.", "hydra.job.override_dirname")
+        ):
             if wrong := _insertion_problem(_OURS_IN_HYDRA.sub("", value) if inside_hydra else value):
                 raise ConfigError(f"{key}: {wrong}")
         if key.startswith(("hydra.job_logging.", "hydra.hydra_logging.")):
