@@ -30,5 +30,6 @@ def test_times_have_three_digits_that_count(seconds, said):
 
 
 def test_a_quoted_text_is_shown_and_not_obeyed():
+    shown = "corpus \\x1b]0;owned\\x07\\x9b2J 'é🎵'\n  second"
     assert for_a_terminal("corpus \x1b]0;owned\x07\x9b2J 'é🎵'\n  second") == shown
     assert for_a_terminal("x" * 5000) == "x" * 1000 + "..."

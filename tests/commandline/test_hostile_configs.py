@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -148,7 +147,7 @@ FILES = {
     "an output folder": "# @package hydra\noutput_subdir: ../../x",
     "an environment": f"{EXPERIMENT}hydra: {{job: {{env_set: {{LD_PRELOAD: /tmp/x.so}}}}}}",
     "the environment": f"{EXPERIMENT}task: {{text_column: '${{oc.env:TOKEN}}'}}",
-    "the environment in parts": f"{EXPERIMENT}task: {{label_column: oc.env, corpus: '${{${{task.label_column}}:TOKEN}}'}}",
+    "parts of it": f"{EXPERIMENT}task: {{label_column: oc.env, corpus: '${{${{task.label_column}}:TOKEN}}'}}",
     "a Python object": f"{EXPERIMENT}seed: !!python/object/apply:trap.spring []",
     "a Python name": f"{EXPERIMENT}seed: !!python/name:trap.spring",
     "a Python module": f"{EXPERIMENT}seed: !!python/module:trap",
@@ -175,7 +174,7 @@ def test_no_file_of_the_user_does(case: str, folder: Path, attack: Attack):
 )
 def test_nor_when_it_is_only_looked_at(option: list[str], folder: Path, attack: Attack):
     write(folder, "experiment/mine", FILES["a logger"])
-    code, told = attack(option, "--config-dir", str(folder), "experiment=mine")
+    code, told = attack(*option, "--config-dir", str(folder), "experiment=mine")
     assert code == 2, told
 
 
@@ -276,7 +275,7 @@ def test_a_pipe_or_a_folder_in_a_files_place_is_not_waited_for(folder: Path, att
     os.mkfifo(folder / "experiment/mine.yaml")
     for name in ("mine", "inner"):
         code, told = attack("--config-dir", str(folder), f"experiment={name}")
-        assert (code, "is a folder, a pipe or a device" in told) == (2, True), told
+        assert code == 2, told
 
 
 @pytest.mark.parametrize("text", ["seed=" + "[" * 3000, "task.text_column=" + "x" * 20_000, "seed=" + "9" * 5000])
@@ -289,12 +288,13 @@ def test_a_value_that_takes_the_grammar_seconds_is_refused_at_once(text: str, at
 # --- processes --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["hydra_plugins/trap.py", "torch.py", "yaml.py", "rnnlab_plugins.py"])
-def test_a_module_in_the_folder_it_is_started_in_is_not_loaded(module: str, folder: Path):
-    path = folder.parent / "here" / module
-    path.parent.mkdir(parents=True)
-    path.write_text(TRAP.format(marker=str(folder.parent / "marker")))
-    command = [sys.executable, "-m", "rnnlab", "train", "--hydra-help", "--cfg", "hydra", "task.corpus=nowhere.csv"]
-    done = subprocess.run(command, cwd=folder.parent / "here", capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 2), done.stderr
+def test_no_module_in_the_folder_it_is_started_in_is_loaded(folder: Path):
+    here = folder.parent / "here"
+    for module in ("hydra_plugins/trap.py", "torch.py", "yaml.py", "omegaconf/__init__.py"):
+        (here / module).parent.mkdir(parents=True, exist_ok=True)
+        (here / module).write_text(TRAP.format(marker=str(folder.parent / "marker")))
+    command = [sys.executable, "-m", "rnnlab", "train", "--hydra-help", "task.corpus=nowhere.csv"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Hydra" in done.stdout
     assert not (folder.parent / "marker").exists()

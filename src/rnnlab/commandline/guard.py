@@ -90,9 +90,7 @@ def check_tree(config: DictConfig) -> None:
             plugin = key.startswith(("hydra.launcher.", "hydra.sweeper.")) and str(value).startswith(_PLUGINS)
             if last != "_target_" or not plugin:
                 raise ConfigError(f"{key}: {last} is refused; a configuration names choices, it never runs code")
-        elif isinstance(value, str) and not key.startswith(
-            ("hydra.help.", "hydra.hydra_help.", "hydra.overrides.", "hydra.job.override_dirname")
-        ):
+        elif isinstance(value, str) and not key.startswith(_NOT_RESOLVED):
             if wrong := _insertion_problem(_OURS_IN_HYDRA.sub("", value) if inside_hydra else value):
                 raise ConfigError(f"{key}: {wrong}")
         if key.startswith(("hydra.job_logging.", "hydra.hydra_logging.")):
