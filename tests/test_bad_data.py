@@ -52,7 +52,7 @@ READ = {
     "byte order mark": ("sentiment", ".csv", "\ufeff" + HEADER + ROWS, "removed the byte order mark at the start"),
     "CRLF": ("sentiment", ".csv", (HEADER + ROWS).replace("\n", "\r\n"), "read CRLF or CR line ends as LF"),
     "CR": ("next_word", ".txt", TEXT.replace("\n", "\r"), "read CRLF or CR line ends as LF"),
-    "U+2028 in a field": ("sentiment", ".csv", HEADER + ROWS + "good\u2028word1,pos\n", "60 texts"),
+    "U+2028 in a field": ("sentiment", ".csv", HEADER + ROWS + "good\u2028word1,pos\n", ""),
     "a field above the csv module's limit": ("sentiment", ".csv", HEADER + ROWS + "x" * 140_000 + " word1,pos\n", ""),
     "labels with blanks and quotes": (
         "sentiment",
@@ -61,7 +61,7 @@ READ = {
         "",
     ),
     "no newline at the end": ("next_word", ".txt", TEXT[:-1], ""),
-    "one long line": ("next_word", ".txt", "one two three " * 70_000, "1 words"),
+    "one long line": ("next_word", ".txt", "one two three " * 70_000, "tokens to train on"),
     "a tune with no key we know": (
         "music",
         ".abc",
@@ -158,7 +158,7 @@ REFUSED = {
     "tunes longer than max_len": (
         "music",
         ".abc",
-        "".join(tune(n, body="A" * 2000) for n in range(40)),
+        "".join(tune(n, body="A" * 2000) for n in range(80)),
         "task.max_len=2000",
     ),
 }

@@ -58,11 +58,12 @@ class _Refused(BaseException):
 class _CheckedLoader(ConfigLoaderImpl):
     """Hydra's loader, which checks whatever it composes: a sweeper may choose what nobody has typed."""
 
-    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+    def load_configuration(self, config_name: str | None, overrides: list[str], *args: Any, **more: Any) -> DictConfig:
         """Compose and check, before Hydra takes loggers, callbacks and launchers from it."""
         try:
-            config = super().load_configuration(*args, **kwargs)
-            check_tree(config)
+            config = super().load_configuration(config_name, overrides, *args, **more)
+            if config_name is not None:  # else it is Hydra's own settings, for its help
+                check_tree(config)
         except ConfigError as error:
             raise _Refused(error) from error
         return config
