@@ -226,6 +226,8 @@ def _escaped(content: Any) -> Any:
     """Keep "${...}" in a stored text from being looked up."""
     if isinstance(content, dict):
         return {key: _escaped(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_escaped(value) for value in content]
     if isinstance(content, str):
         return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", content)
     return content
