@@ -230,7 +230,10 @@ def test_a_users_file_with_a_mistake_or_a_trap_is_told_with_its_name(tmp_path: P
 def test_traps_are_found_in_files_that_a_chosen_file_chooses(tmp_path: Path):
     own(tmp_path, "hydra/callbacks/trap", "# @package _global_\nhydra: {callbacks: {x: {_target_: os.system}}}")
     options = own(tmp_path, "experiment/mine", "# @package _global_\ndefaults: [{override /hydra/callbacks: trap}]\n")
-    assert "_target_" in error("train", *options, "experiment=mine")
+    assert "hydra/callbacks cannot be chosen" in error("train", *options, "experiment=mine")
+    own(tmp_path, "parts/trap", "x: {_target_: os.system}")
+    own(tmp_path, "experiment/mine", "defaults: [/parts/trap@model]\n")
+    assert "_target_ is refused" in error("train", *options, "experiment=mine")
 
 
 def test_a_sweep_is_looked_through_before_its_first_job():
