@@ -146,9 +146,9 @@ def run_hydra(command: str, argv: list[str], task: Callable[[DictConfig], Any]) 
         ConfigError: A configuration that Hydra composed on the way is refused.
     """
     register(command)
-    kept, loader = sys.argv, hydra_internals.ConfigLoaderImpl
+    kept, loader = sys.argv, hydra_internals.ConfigLoaderImpl  # pyright: ignore[reportPrivateImportUsage]
     sys.argv = [f"rnnlab {command}", *argv]
-    hydra_internals.ConfigLoaderImpl = _CheckedLoader
+    hydra_internals.ConfigLoaderImpl = _CheckedLoader  # pyright: ignore[reportPrivateImportUsage]
     try:
         hydra.main(config_path=str(configs_folder()), config_name=command, version_base=VERSION_BASE)(task)()
     except SystemExit as end:
@@ -158,4 +158,4 @@ def run_hydra(command: str, argv: list[str], task: Callable[[DictConfig], Any]) 
     else:
         return 0
     finally:
-        sys.argv, hydra_internals.ConfigLoaderImpl = kept, loader
+        sys.argv, hydra_internals.ConfigLoaderImpl = kept, loader  # pyright: ignore[reportPrivateImportUsage]

@@ -125,7 +125,7 @@ def watch(max_bytes: int) -> Callable[..., None]:
             _check_address(urljoin(response.url, response.headers["location"]))
         chunks = response.iter_content
 
-        def counted(*arguments: Any, **options: Any) -> Iterator[bytes]:
+        def counted(*arguments: Any, **options: Any) -> Iterator[Any]:
             count = 0
             for chunk in chunks(*arguments, **options):
                 count += len(chunk)
