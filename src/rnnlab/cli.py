@@ -93,7 +93,9 @@ def main(argv: list[str] | None = None) -> int:
             import traceback
 
             traceback.print_exception(error)
-        print(f"error: {mistake}", file=sys.stderr)
+        from rnnlab.wording import for_a_terminal
+
+        print(f"error: {for_a_terminal(str(mistake))}", file=sys.stderr)
         return mistake.exit_code
 
 

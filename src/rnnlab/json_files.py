@@ -10,6 +10,8 @@ from typing import Any
 
 from rnnlab.errors import CannotWriteError, CheckpointError
 
+_MAX_BYTES = 256 << 20  # a vocabulary of ten million words fits
+
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write JSON so that a reader, or a crash, finds the old file or the new one, never a part.
@@ -45,9 +47,13 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote.
 
     Raises:
-        CheckpointError: No such file, not JSON, or no object in it.
+        CheckpointError: No such file, no regular one, too large, not JSON, or no object in it.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path} is damaged: wanted a regular file")
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise CheckpointError(f"{path} is damaged: got {size:,} bytes, wanted at most {_MAX_BYTES:,}")
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
