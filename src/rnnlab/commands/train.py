@@ -23,11 +23,12 @@ from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_up
-from rnnlab.runs import begin_run, check_free, find_run, lock_run, run_name
+from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.sentiment import Sentiment
+from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
 from rnnlab.training.logs import log_to
 from rnnlab.training.precision import autocast
@@ -125,6 +126,9 @@ def _resume_locked(folder: Path, request: Request) -> int:
     if not (folder / "run.json").exists():
         name = quote(run_name(folder))
         raise CheckpointError(f"{folder} was left before training began; start it again: rnnlab train ... name={name}")
+    # A run that has never saved begins again; one that is done has.
+    if not has_saved(folder / "checkpoints") and read_json(folder / "result.json").get("status") == "done":
+        raise CheckpointError(f"no checkpoint in {folder}, though the run is done: they were removed; start a new run")
     config = saved_settings(folder)
     changes = resume_changes(request, config)
     device = choose_device(config.trainer.device.value)
