@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
@@ -81,7 +82,7 @@ class EventLog:
         self._run = run
         self._waiting = BytesIO()  # not yet written
         self._records = RecordWriter(self._waiting)
-        self._flushed = time.monotonic() - FLUSH_SECONDS
+        self._flushed = -math.inf
         self._is_failing = False
         try:
             for path in run.glob(EVENTS) if offsets is not None else ():
