@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.tensorboard import summary
 from tqdm import tqdm
 
-from rnnlab.config import TrainConfig
+from rnnlab.config import NO_HYPERPARAMETERS, TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import cannot_write
 from rnnlab.inspection.gates import gate_activations, saturation
@@ -32,24 +32,6 @@ from rnnlab.json_files import sync_folder
 from rnnlab.schema import plain, walk
 
 log = logging.getLogger("rnnlab")
-
-# Settings that change nothing of what is learned: no columns of TensorBoard's hparams table.
-NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
-    f"trainer.{name}"
-    for name in (
-        "checkpoint_every_steps",
-        "device",
-        "eval_batch_size",
-        "histograms",
-        "log_every_steps",
-        "max_skipped",
-        "num_samples",
-        "profile",
-        "sample_len",
-        "threads",
-        "tune_allocator",
-    )
-}
 
 WIDTH = 110  # columns of a text in TensorBoard
 EVENTS = "events.out.tfevents.*"
