@@ -152,7 +152,7 @@ def test_what_it_was_asked_in_yaml_is_never_read(finished: Path):
 def test_a_file_of_json_that_fills_the_memory_is_refused_by_its_size(finished: Path, refuse: Refuse):
     os.truncate(finished / "music/vocabulary.json", 300 << 20)  # a hole: takes no room on the disk
     for argv in USES:
-        assert "vocabulary.json is damaged: got 314,572,800 bytes" in refuse(argv)
+        assert "vocabulary.json has 314,572,800 bytes, at most 268,435,456 are read" in refuse(argv)
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
