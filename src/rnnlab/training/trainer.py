@@ -83,6 +83,7 @@ class Trainer:
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
         self._lines: MetricsFile | None = None
+        self._saving_seconds = 0.0
 
     def resume(self) -> None:
         """Go on from the newest checkpoint of the run that verifies; where none was ever written, from the beginning.
@@ -281,6 +282,7 @@ class Trainer:
             "steps": counters.step,
             "epochs": round(self._epochs_done(), 4),
             "seconds": round(counters.seconds, 3),
+            "checkpoint_seconds": round(self._saving_seconds, 3),  # of this process
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
             **self.details,
         }
@@ -314,6 +316,7 @@ class Trainer:
     def _save(self) -> None:
         """Write a checkpoint between two steps, after all log lines of the step."""
         self.steps.read(self.counters)
+        began = time.perf_counter()
         assert self._events is not None
         assert self._lines is not None
         training = {
@@ -336,6 +339,7 @@ class Trainer:
             training,
             best=self.counters.best_step == self.counters.step,
         )
+        self._saving_seconds += time.perf_counter() - began
 
     def _epochs_done(self) -> float:
         if self.counters.index == 0:
