@@ -142,9 +142,7 @@ def _real(bench: Bench, job: Job, name: str, ignored: signal.Signals | None = No
     """Start `python -m rnnlab` in a session of its own; returns once its handlers stand."""
     command = [sys.executable, "-m", "rnnlab", "train", *job.settings(bench.corpora), f"name={name}"]
     before = signal.signal(ignored, signal.SIG_IGN) if ignored is not None else None
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, restore_signals=False
-    )
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     if ignored is not None:
         signal.signal(ignored, before)
     while not _catches_sigterm(process.pid) and process.poll() is None:
