@@ -117,11 +117,11 @@ def _around(method: str, act: Act, is_it: Callable[[Trainer], bool], *, after: b
     def before(tell: Act) -> None:
         real = getattr(Trainer, method)
 
-        def call(self: Trainer, *arguments: Any) -> Any:
+        def call(self: Trainer, *arguments: Any, **keywords: Any) -> Any:
             struck = is_it(self)
             if struck and not after:
                 act()
-            result = real(self, *arguments)
+            result = real(self, *arguments, **keywords)
             if struck and after:
                 act()
             return result
@@ -153,8 +153,8 @@ def forgetting(forget: Callable[[dict[str, Any]], None]) -> Before:
     def before(tell: Act) -> None:
         load = trainer_module.load_training
 
-        def loaded(*arguments: Any) -> Any:
-            weights, saved = load(*arguments)
+        def loaded(*arguments: Any, **keywords: Any) -> Any:
+            weights, saved = load(*arguments, **keywords)
             forget(saved)
             return weights, saved
 
