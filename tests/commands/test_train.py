@@ -267,7 +267,7 @@ def test_metrics_jsonl_has_every_number_of_tensorboard_but_the_clocks(finished):
     named = [{name.partition("/")[0] for name in line} - {"step", "epoch"} for line in lines]
     assert named == [{"train", "optim"}] * 4 + [{"valid"}, {"test"}]
     result = read_json(finished / "music/result.json")
-    assert {**lines[4], **lines[5]} == {"step": 4, "epoch": result["epochs"], **result["metrics"]}
+    assert {**lines[4], **lines[5]} == {"step": 4, "epoch": 4 / 6, **result["metrics"]}
 
 
 def test_a_finished_run_resumed_is_the_same_run(finished):
