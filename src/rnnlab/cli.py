@@ -11,9 +11,11 @@ import os
 import sys
 from contextlib import nullcontext
 from importlib import import_module
+from pathlib import Path
 
 from rnnlab import startup
-from rnnlab.errors import CannotWriteError, ConfigError, OutOfMemoryError, UserError
+from rnnlab.disk import cannot_write
+from rnnlab.errors import ConfigError, UserError, out_of_memory
 from rnnlab.hardware import quiet_idle_threads
 from rnnlab.training.signals import StopSignals
 
@@ -22,16 +24,24 @@ COMPOSED = {
     "evaluate": "score a finished run: run=NAME",
     "predict": "what a run makes of a text: run=NAME text='...'",
     "generate": "let a run write: run=NAME prompt='...'",
+    "explore": "what each unit of a run knows, as a page: run=NAME",
 }
 PLAIN = {
-    "runs": "list the runs under outputs/",
+    "runs": "list the runs under outputs/: task=music status=done sort=score",
+    "show": "a run on one page: settings, scores, curves, samples",
+    "compare": "is one run better than another, or is it chance?",
+    "diff": "the settings in which runs differ",
+    "report": "one HTML page of a run or a sweep",
+    "rm": "remove runs; asks first",
     "board": "open TensorBoard on them",
+    "init": "a folder with configs for your own data",
     "bench": "how fast this machine is, beside torch.nn",
     "doctor": "what this machine has, and what works on it",
 }
 VERBS = {**COMPOSED, **PLAIN}
 BENCHMARKS = {
     "cells": "one layer beside torch.nn's: training, packed rows, inference, token by token",
+    "generate": "drawing a text token by token, beside a call of torch.nn for each",
     "start": "seconds from pressing enter to the first step, for each corpus on this machine",
     "train": "whole training steps beside the loops people write: same losses, then time and memory",
 }
@@ -43,14 +53,13 @@ usage: rnnlab VERB [key=value ...]
 
 Start with:
   rnnlab train task=sentiment model=lstm     a first model
-  rnnlab train --help                        all it can be told
+  rnnlab                                     what to type next
 
 rnnlab VERB --help explains a verb.
 Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
                 rnnlab -sc install=fish | source"""
 
-_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
-_MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "out of memory", "not enough memory")
+_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,13 +104,20 @@ def _main(arguments: list[str]) -> int:
             import traceback
 
             traceback.print_exception(error)
-        print(f"error: {mistake}", file=sys.stderr)
+        from rnnlab.wording import for_a_terminal
+
+        print(f"error: {for_a_terminal(str(mistake))}", file=sys.stderr)
         return mistake.exit_code
 
 
 def _run(argv: list[str]) -> int:
     """Find the verb and run it."""
-    if not argv or argv[0] in ("-h", "--help", "help"):
+    if not argv:
+        from rnnlab.commands._welcome import welcome
+
+        print(welcome())
+        return 0
+    if argv[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))
         print(USAGE.format(verbs="\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())))
         return 0
@@ -127,10 +143,10 @@ def _run(argv: list[str]) -> int:
 def _run_composed(verb: str, argv: list[str]) -> int:
     """Run a verb whose settings Hydra composes."""
     if "--help" in argv or "-h" in argv:
-        from rnnlab.commandline.help import command_help
+        from rnnlab.commandline.help import command_help, print_help
         from rnnlab.commandline.options import config_dir
 
-        print(command_help(verb, config_dir(argv)))
+        print_help(command_help(verb, config_dir(argv)))
         return 0
     from rnnlab.commandline.compose import compose_request, read_arguments
     from rnnlab.config import COMMANDS
@@ -165,18 +181,6 @@ def _user_error(error: Exception) -> UserError | None:
     """Return the error in the user's words, or None for a bug."""
     if isinstance(error, UserError):
         return error
-    text = str(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return OutOfMemoryError(_out_of_memory(text))
-    if isinstance(error, RuntimeError) and any(words in text for words in _MEMORY_TEXTS):
-        return OutOfMemoryError(_out_of_memory(text))
     if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-        return CannotWriteError(f"cannot write {error.filename or 'the results'}: {error.strerror}")
-    return None
-
-
-def _out_of_memory(text: str) -> str:
-    """Say what makes a run smaller."""
-    detail = " ".join(text.split())[:120]
-    advice = "lower trainer.batch_size, trainer.bptt_len or model.hidden_size"
-    return f"out of memory ({detail}); {advice}" if detail else f"out of memory; {advice}"
+        return cannot_write(Path(error.filename or "the results"), error)
+    return out_of_memory(error)

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rnnlab.disk import cannot_write, probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError, UserError
 from rnnlab.json_files import read_json, sync_folder, write_json
 from rnnlab.wording import did_you_mean
@@ -148,13 +149,10 @@ def create_run(name: str, *, exact: bool) -> Path:
                     raise _taken(name) from None
                 number += 1
                 folder = root / f"{name}-{number}"
-        probe = folder / ".probe"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
-    except OSError as error:
-        raise CannotWriteError(
-            f"cannot write to {folder}: {error.strerror}; set RNNLAB_OUTPUTS to another folder"
-        ) from None
+        probe(folder)
+    except (OSError, CannotWriteError) as error:
+        mistake = cannot_write(folder, error, "to") if isinstance(error, OSError) else error
+        raise CannotWriteError(f"{mistake}; set RNNLAB_OUTPUTS to another folder") from None
     return folder
 
 
@@ -194,15 +192,44 @@ def find_run(name: str) -> Path:
     """Return the folder of a run, by its name under outputs/ or by its path.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is none, or it holds what no run of rnnlab's holds.
     """
     for folder in (outputs_root() / name, Path(name).expanduser()) if name and "\0" not in name else ():
         if is_run(folder):
+            _refuse_links(folder)
             return folder
     known = run_names()
     if not known:
         raise CheckpointError(f"no run '{name}': there are no runs in {outputs_root()}; rnnlab train makes one")
     raise CheckpointError(f"no run '{name}'{did_you_mean(name, known) or ';'} rnnlab runs lists them")
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse links out of a run's folder, pipes and devices: it may be somebody else's, and is read and written to.
+
+    A link in the place of rnnlab.log or samples/ would let a resumed run write anywhere.
+
+    Raises:
+        CheckpointError: There is one; `last` and `best` among the checkpoints may point at their siblings.
+    """
+    pending = [folder]
+    while pending:
+        try:
+            entries = list(os.scandir(pending.pop()))
+        except OSError:
+            continue  # what cannot be listed cannot be read either, and is told there
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_symlink():
+                of_ours = path.parent == folder / "checkpoints" and path.name in ("last", "best")
+                if not (of_ours and "/" not in os.readlink(path).removesuffix("/")):
+                    raise CheckpointError(
+                        f"{path} is a link, and could lead anywhere; put in its place what it points at"
+                    )
+            elif entry.is_dir():
+                pending.append(path)
+            elif not entry.is_file():
+                raise CheckpointError(f"{path} is a pipe or a device; no run has one: remove it")
 
 
 def run_name(folder: Path) -> str:
@@ -249,7 +276,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise CannotWriteError(f"cannot write to {folder}: {error.strerror}") from None
+        raise cannot_write(folder, error, "to") from None
     try:
         if fcntl is not None:
             try:
@@ -295,13 +322,14 @@ def _run_folders(root: Path) -> Iterator[Path]:
     while pending:
         folder, depth = pending.pop()
         try:
-            entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+            # A name with a dot is no run's: `rm` renames a run to one before it takes it apart.
+            entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
         except OSError:
             continue
         for entry in entries:
             if is_run(entry):
                 yield entry
-            elif depth + 1 < _MAX_DEPTH and not entry.name.startswith("."):
+            elif depth + 1 < _MAX_DEPTH:
                 pending.append((entry, depth + 1))
 
 

@@ -14,6 +14,7 @@ from rnnlab.config import ModelConfig, SentimentConfig, TrainerConfig, Truncate
 from rnnlab.data import PAD, UNK, SequenceBatches, Vocabulary
 from rnnlab.data.corpora import Kind, load_labelled_texts
 from rnnlab.data.encoded import Encoded
+from rnnlab.data.progress import bar
 from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.data.tokens import review_tokens
 from rnnlab.data.windows import Window
@@ -88,7 +89,10 @@ class Sentiment(Task):
         corpus = load_labelled_texts(
             self._config.corpus, text_column=self._config.text_column, label_column=self._config.label_column
         )
-        tokens = {split: [review_tokens(text) for text in getattr(corpus, split).texts] for split in SPLITS}
+        tokens = {
+            split: [review_tokens(text) for text in bar(getattr(corpus, split).texts, f"reading {split}", "text")]
+            for split in SPLITS
+        }
         if self._vocabulary is None:
             self._vocabulary = Vocabulary.build(
                 chain.from_iterable(tokens["train"]),
@@ -187,9 +191,7 @@ class Sentiment(Task):
         try:
             # One text a call: what stands beside a text cannot change its numbers, not even in the last bit.
             for number, text in enumerate(texts, 1):
-                ids = self._encode(review_tokens(text))
-                if len(ids) == 0:
-                    raise DataError(f"text {number} has no word to read: {text[:40]!r}")
+                ids = self.encode_text(text, number)
                 logits, _ = model(torch.from_numpy(ids).long()[:, None].to(device))
                 shares = logits[0].double().softmax(-1).tolist()
                 predictions.append(
@@ -204,6 +206,17 @@ class Sentiment(Task):
         finally:
             model.train(was_training)
         return predictions
+
+    def encode_text(self, text: str, number: int) -> np.ndarray:
+        """Ids of one text as the model reads it, cut to `task.max_len`; an error calls it text `number`.
+
+        Raises:
+            DataError: the text has no token.
+        """
+        ids = self._encode(review_tokens(text))
+        if len(ids) == 0:
+            raise DataError(f"text {number} has no word to read: {text[:40]!r}")
+        return ids
 
     def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
         """Held-out texts with what the model says of them."""
