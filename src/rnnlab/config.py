@@ -353,7 +353,11 @@ class GenerateConfig(UseConfig):
     )
     count: Annotated[int, Ge(1), Le(100_000), doc("how many")] = 1
     seed: Annotated[int, Ge(0), Lt(2**32), doc("same seed, same samples")] = 0
-    output: Annotated[str | None, MinLen(1), doc("file for tunes, .abc; null: a new one in the run's samples/")] = None
+    output: Annotated[
+        str | None,
+        MinLen(1),
+        doc("tunes: a file .abc, or a folder for .abc, .mid, .wav and a page; null: an .abc in the run's samples/"),
+    ] = None
     json: Annotated[bool, doc("print JSON instead of the texts")] = False
 
 
