@@ -19,9 +19,10 @@ def y_of(step: int) -> float:
 
 def clef(x: float) -> str:
     """A treble clef; its curl goes round the G."""
-    curl = "M0 5C-5 4-6-5 1-7C9-9 13 1 8 7C2 13-12 11-12-2C-12-14 6-22 7-36C7-44 3-47 1-46C-4-43-4-34-3-28L4 17C5 24-6 26-7 19"
+    curl = "M0 5C-5 4-6-5 1-7C9-9 13 1 8 7C2 13-12 11-12-2C-12-14 6-22 7-36C7-44 3-47 1-46"
+    stem = "C-4-43-4-34-3-28L4 17C5 24-6 26-7 19"
     return (
-        f'<g transform="translate({x:.1f} {y_of(4):.1f})"><path d="{curl}" fill="none" stroke-width="2.3" '
+        f'<g transform="translate({x:.1f} {y_of(4):.1f})"><path d="{curl}{stem}" fill="none" stroke-width="2.3" '
         'stroke-linecap="round"/><circle cx="-4.6" cy="18.6" r="2.9"/></g>'
     )
 

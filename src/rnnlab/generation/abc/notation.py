@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from rnnlab.generation.abc import glyphs
 from rnnlab.generation.abc.performance import Performance
@@ -299,13 +300,12 @@ def _draw_ties(previous: _Placed | None, placed: list[_Placed]) -> list[str]:
     """Arcs from a note to the next it goes on in."""
     parts = []
     items = [*([previous] if previous else []), *placed]
-    for left, right in zip(items, items[1:], strict=False):
+    for left, right in pairwise(items):
         for step in set(left.steps) & set(right.steps) if left.note.is_tied else ():
             y, bow = (glyphs.y_of(step) + 7, 8) if step < glyphs.MIDDLE_LINE else (glyphs.y_of(step) - 7, -8)
             start, width = left.x + 4, right.x - left.x - 8
-            parts.append(
-                f'<path d="M{start:.1f} {y:.1f}q{width / 2:.1f} {bow} {width:.1f} 0" fill="none" stroke-width="1.6"/>'
-            )
+            arc = f"M{start:.1f} {y:.1f}q{width / 2:.1f} {bow} {width:.1f} 0"
+            parts.append(f'<path d="{arc}" fill="none" stroke-width="1.6"/>')
     return parts
 
 

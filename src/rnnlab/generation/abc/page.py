@@ -24,7 +24,8 @@ button { font: inherit; padding: .25rem 1rem; border: 1px solid #8888; border-ra
 svg.score { width: 100%; height: auto; overflow: visible } svg .on { color: #d9480f; fill: #d9480f; stroke: #d9480f }
 .facts { opacity: .7; font-size: .85rem } .bar { height: 4px; background: #8883; border-radius: 2px }
 .bar i { display: block; height: 100%; width: 0; background: #d9480f; border-radius: 2px }
-pre { overflow-x: auto; background: #8881; padding: .8rem; border-radius: 6px; font-size: .85rem } summary { cursor: pointer }
+pre { overflow-x: auto; background: #8881; padding: .8rem; border-radius: 6px; font-size: .85rem }
+summary { cursor: pointer }
 """
 
 _SCRIPT = """
@@ -75,8 +76,8 @@ function play(section, tune) {
   stop();
   const context = new AudioContext(), out = context.createDynamicsCompressor();
   out.connect(context.destination);
-  const player = playing = {context, out, wave: wave(context), began: context.currentTime + 0.1, next: 0, lit: new Set(),
-    button: section.querySelector("button"), cursor: section.querySelector(".bar i"), frame: 0};
+  const player = playing = {context, out, wave: wave(context), began: context.currentTime + 0.1,
+    next: 0, lit: new Set(), frame: 0, button: section.querySelector("button"), cursor: section.querySelector(".bar i")};
   player.button.textContent = "\\u25a0 Stop";
   const tick = () => {
     if (playing !== player) return;
@@ -127,7 +128,8 @@ def _section(number: int, tune: str) -> str:
         performance = perform(tune)
     except ValueError as error:
         shown = text.replace("<details>", "<details open>")
-        return f'<section><header><h2>{number}.</h2></header><p class="facts">no sound: {html.escape(str(error))}</p>{shown}</section>\n'
+        reason = f'<p class="facts">no sound: {html.escape(str(error))}</p>'
+        return f"<section><header><h2>{number}.</h2></header>{reason}{shown}</section>\n"
     header = performance.tune
     prefix = f"t{number}"
     seconds = performance.whole_note
@@ -141,9 +143,8 @@ def _section(number: int, tune: str) -> str:
         for note in performance.notes
     ]
     # "</" would end the script.
-    data = json.dumps({"notes": notes, "seconds": round(performance.seconds, 3)}, separators=(",", ":")).replace(
-        "</", "<\\/"
-    )
+    content = {"notes": notes, "seconds": round(performance.seconds, 3)}
+    data = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
     metre = f", {header.metre.beats}/{header.metre.beat}" if header.metre else ""
     skipped = performance.music.num_skipped
     facts = f"key {header.key}{metre}, {performance.music.num_notes} notes, {performance.seconds:.0f} s" + (

@@ -93,7 +93,7 @@ def perform(tune: str) -> Performance:
 
 
 def whole_note_seconds(tune: str, metre: Metre | None) -> float:
-    """How long a whole note lasts, in seconds: by `Q:`, else 120 beats a minute, which are 3/8 long in 6/8 and its like."""
+    """How long a whole note lasts, in seconds: by `Q:`, else by 120 beats a minute, of 3/8 each in 6/8 and its like."""
     match = _TEMPO.search(header_field(tune, "Q") or "")
     beat = Fraction(3, 8) if metre is not None and metre.is_compound and metre.beat == 8 else Fraction(1, 4)
     beats_per_minute = _BEATS_PER_MINUTE

@@ -78,7 +78,7 @@ def _explicit(text: str) -> dict[str, int]:
 
 
 class Accidentals:
-    """What the accidentals of a bar do to the notes after them: each holds for its letter in every octave, to the bar's end.
+    """What the accidentals of a bar do to the notes after them: each holds for its letter in every octave.
 
     A note tied over a bar line keeps its own.
     """

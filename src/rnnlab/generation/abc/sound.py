@@ -34,10 +34,8 @@ def render(performance: Performance, *, sample_rate: int = SAMPLE_RATE, max_seco
         <int16>(samples,), one channel, its loudest sample at -1 dB of full scale.
     """
     seconds = performance.seconds + 2 * _RELEASE
-    is_cut = max_seconds is not None and seconds > max_seconds
-    if is_cut:
-        seconds = max_seconds
-    total = np.zeros(max(1, int(seconds * sample_rate)), dtype=np.float32)
+    wanted = seconds if max_seconds is None else min(seconds, max_seconds)
+    total = np.zeros(max(1, int(wanted * sample_rate)), dtype=np.float32)
     pitches: dict[tuple[int, int], np.ndarray] = {}  # tunes repeat their notes
     for note in performance.notes:
         first = round(float(note.start) * performance.whole_note * sample_rate)
@@ -49,7 +47,7 @@ def render(performance: Performance, *, sample_rate: int = SAMPLE_RATE, max_seco
             wave_of = pitches[note.semitone, num_samples] = _note(note.semitone, num_samples, sample_rate)
         room = len(total) - first
         total[first : first + num_samples] += wave_of[:room]
-    if is_cut:
+    if wanted < seconds:
         fade = min(len(total), sample_rate // 10)
         total[len(total) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
     loudest = float(np.abs(total).max())
