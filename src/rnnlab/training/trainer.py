@@ -24,6 +24,7 @@ from rnnlab.errors import CannotWriteError, CheckpointError, StoppedError
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.averaging import build_average
+from rnnlab.training.board import Board
 from rnnlab.training.checkpoint import load_model, load_training, mend_best, save_checkpoint, weight_difference
 from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.logs import EventLog, Progress, log
@@ -74,6 +75,7 @@ class Trainer:
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
+        self._board: Board | None = None
 
     def resume(self) -> None:
         """Go on from the newest checkpoint of the run that verifies.
@@ -99,7 +101,7 @@ class Trainer:
             self.counters.forget_best()
             self.best_metrics = {}
         self.steps.state = _to(saved["state"], self.device)
-        self._events = EventLog(self.run, saved["events"])
+        self._open_events(saved["events"])
         # Last: building models and optimizers may have drawn numbers.
         torch.set_rng_state(saved["rng"]["cpu"])
         if self.device.type == "cuda":
@@ -115,15 +117,14 @@ class Trainer:
             StoppedError: a signal came; the state is saved.
         """
         if self._events is None:
-            self._events = EventLog(self.run)
-            self._events.hparams(self._settings, f"valid/{self.task.metric}")
+            self._open_events().begin()
         progress = Progress(self.total_steps, self.counters.step)
         try:
             with StopSignals() as signals:
                 while (reason := self.counters.reason_to_end(self._config)) is None:
                     self._train_epoch(progress, signals)
                 if self.counters.evaluated_at != self.counters.step:
-                    self._evaluate()
+                    self._evaluate(has_gradients=False)
                     self._save()
                 self._raise_if_stopped(signals)
             progress.close()
@@ -165,7 +166,7 @@ class Trainer:
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
-                self._evaluate()
+                self._evaluate(has_gradients=True)
             if due or (config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0):
                 self._save()
             elif signals.received:
@@ -191,28 +192,38 @@ class Trainer:
         self.steps.make(group, self.counters)
         return self.steps.shown
 
-    def _evaluate(self) -> None:
-        """Score the validation split, log it, and remember whether it is the best so far."""
+    def _open_events(self, offsets: dict[str, int] | None = None) -> Board:
+        """Open the run's event file, a resumed run's where its checkpoint says."""
+        self._events = EventLog(self.run, offsets)
+        self._board = Board(self._events, self.task, self._settings, self.run, self.device)
+        return self._board
+
+    def _evaluate(self, *, has_gradients: bool) -> None:
+        """Score the validation split, log it, and remember whether it is the best so far.
+
+        Args:
+            has_gradients: whether those of the last step are there to be shown.
+        """
         self.steps.read(self.counters)  # a run that has diverged ends here
         counters = self.counters
         model = self.scored_model
-        results = self.score("valid").results()
+        scores = self.score("valid")
+        results = scores.results()
         self.metrics |= {f"valid/{name}": value for name, value in results.items()}
         value = results[self.task.metric]
         if counters.note_score(value, higher_is_better=self.task.higher_is_better):
             self.best_metrics = dict(self.metrics)
         self.schedule.after_evaluation(value)
         assert self._events is not None
+        assert self._board is not None
         self._events.scalars({f"valid/{name}": value for name, value in results.items()}, counters.step)
+        self._board.scores("valid", scores, counters.step)
         config = self._config
         if config.num_samples:
             texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
-            for number, text in enumerate(texts):
-                self._events.text(f"samples/{number}", text, counters.step)
+            self._board.samples(texts, counters.step)
             self._write_samples(texts)
-        if config.histograms:
-            window = self.task.score_windows("valid", config.eval_batch_size)[0].to(self.device)
-            self._events.look_inside(self.model, model, window, counters.step)
+        self._board.inside(self.model, model, counters.step, has_gradients=has_gradients)
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
@@ -231,12 +242,15 @@ class Trainer:
     def _finish(self) -> None:
         """Score the test split with the best weights."""
         assert self._events is not None
+        assert self._board is not None
         self.scored_model.load_state_dict(load_model(self.run / "checkpoints", "best"))
         scores = self.score("test")
         results = {f"test/{name}": value for name, value in scores.results().items()}
         self.metrics = {**self.best_metrics, **results}  # of the same weights
         self.details = scores.details()
         self._events.scalars(results, self.counters.step)
+        self._board.scores("test", scores, self.counters.step)
+        self._board.end()
 
     def score(self, split: str) -> Scores:
         """Score the weights in use on a split."""

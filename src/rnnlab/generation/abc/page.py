@@ -77,7 +77,8 @@ function play(section, tune) {
   const context = new AudioContext(), out = context.createDynamicsCompressor();
   out.connect(context.destination);
   const player = playing = {context, out, wave: wave(context), began: context.currentTime + 0.1,
-    next: 0, lit: new Set(), frame: 0, button: section.querySelector("button"), cursor: section.querySelector(".bar i")};
+    next: 0, lit: new Set(), frame: 0,
+    button: section.querySelector("button"), cursor: section.querySelector(".bar i")};
   player.button.textContent = "\\u25a0 Stop";
   const tick = () => {
     if (playing !== player) return;
