@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import signal
 import subprocess
 import sys
@@ -21,11 +20,10 @@ from omegaconf import DictConfig
 from rnnlab.commandline.compose import Arguments, check_sweep
 from rnnlab.commandline.hydra_app import run_hydra
 from rnnlab.errors import CannotWriteError, ConfigError, UserError
-from rnnlab.runs import RunSummary, create_run, outputs_root, summarize, write_json
+from rnnlab.runs import RunSummary, create_run, outputs_root, summarize, telling_name, write_json
 
 PARTLY_FAILED = 9
 PYTHON = sys.executable
-_MAX_JOB_NAME = 80
 
 
 @dataclass(slots=True)
@@ -140,11 +138,7 @@ def sweep(arguments: Arguments) -> int:
 
 def job_name(index: int, varied: dict[str, str]) -> str:
     """Name a job after what is its own: `3-lstm-lr=0.003`, short and fit for any file system."""
-    parts = [
-        value if "." not in key and key in ("model", "task", "optimizer") else f"{key.rpartition('.')[2]}={value}"
-        for key, value in varied.items()
-    ]
-    text = re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", "-".join(parts))[:_MAX_JOB_NAME].rstrip("-.")
+    text = telling_name(varied)
     return f"{index}-{text}" if text else str(index)
 
 

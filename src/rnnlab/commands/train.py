@@ -21,10 +21,11 @@ from rnnlab.config import CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.errors import ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_up
-from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
+from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name, telling_name
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.sentiment import Sentiment
+from rnnlab.training.board import NO_HYPERPARAMETERS
 from rnnlab.training.counters import count_steps
 from rnnlab.training.logs import log_to
 from rnnlab.training.precision import autocast
@@ -35,6 +36,9 @@ log = logging.getLogger("rnnlab")
 
 # What may change when a run goes on: how long and how fast, never what is learned.
 CHANGEABLE = ("device", "max_epochs", "max_minutes", "max_steps", "patience", "profile", "threads")
+# How long and where a run trains is no part of its name.
+UNNAMED = NO_HYPERPARAMETERS | {"task", "model", "trainer", *(f"trainer.{name}" for name in CHANGEABLE)}
+UNNAMED |= {"trainer.eval_every_steps"}
 _SHOWN = 3  # settings that a resume refuses, in its message
 
 
@@ -78,7 +82,7 @@ def run(request: Request) -> int:
     if config.dry_run:
         say_what_runs()
         return _dry_run(task, model, config.trainer.precision, device)
-    folder = create_run(config.name or f"{config.task.name}-{request.choices['model']}", exact=config.name is not None)
+    folder = create_run(config.name or _own_name(request), exact=config.name is not None)
     with lock_run(folder):
         log_to(folder)
         say_what_runs()
@@ -87,6 +91,16 @@ def run(request: Request) -> int:
         record_run(folder, request, task, {**facts, **padding, "num_parameters": parameters})
         record_result(folder, "running", {})
         return _fit(folder, config, task, model, device)
+
+
+def _own_name(request: Request) -> str:
+    """Name a run after task, model and what was typed that changes what is learned: `music-lstm-lr=0.003`."""
+    values = {"task": request.settings.task.name, "model": request.choices["model"]}
+    for text in request.overrides:
+        key, _, value = text.partition("=")
+        if key.lstrip("+") not in UNNAMED:
+            values[key] = Path(value).stem if key == "task.corpus" else value
+    return telling_name(values, choices=("task", "model", "optimizer", "scheduler", "experiment"))
 
 
 def _backend(task: Task, model: nn.Module, precision: Precision, device: torch.device) -> str:

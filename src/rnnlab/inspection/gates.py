@@ -18,9 +18,8 @@ _SIGMOID = {"input", "forget", "output", "reset", "update"}
 
 def has_gates(model: nn.Module) -> bool:
     """Whether `gate_activations` can read a model: the model of another package's task may be of another kind."""
-    return isinstance(getattr(model, "recurrent", None), RNN | LSTM | GRU) and callable(
-        getattr(model, "embedding", None)
-    )
+    stack = getattr(model, "recurrent", None)
+    return isinstance(stack, RNN | LSTM | GRU) and callable(getattr(model, "embedding", None))
 
 
 @torch.no_grad()

@@ -130,18 +130,13 @@ class Board:
         """Read the gates on the beginning of the validation split."""
         window = self._task.score_windows("valid", min(_GATE_ROWS, self._config.eval_batch_size))[0]
         inputs, lengths = _beginning(window, _GATE_ROWS, _GATE_STEPS)
-        was_training = model.training
-        model.eval()
-        try:
-            activations = gate_activations(model, inputs.to(self._device), lengths.to(self._device))
-            for name, values in activations.items():
-                self._histogram(f"gates/{name}", values, step)
-            shares = {f"saturation/{name}": share for name, share in saturation(activations).items()}
-            self._events.scalars(shares, step)
-            if self._config.figures and self._task.has_vocabulary and can_draw():
-                self._draw_gates(model, inputs, lengths, step)
-        finally:
-            model.train(was_training)
+        activations = gate_activations(model, inputs.to(self._device), lengths.to(self._device))
+        for name, values in activations.items():
+            self._histogram(f"gates/{name}", values, step)
+        shares = {f"saturation/{name}": share for name, share in saturation(activations).items()}
+        self._events.scalars(shares, step)
+        if self._config.figures and self._task.has_vocabulary and can_draw():
+            self._draw_gates(model, inputs, lengths, step)
 
     def _draw_gates(self, model: nn.Module, inputs: Tensor, lengths: Tensor, step: int) -> None:
         """Draw the gates of every layer while the longest of a few texts is read."""

@@ -133,7 +133,8 @@ def gates_figure(gates: Mapping[str, Tensor], tokens: Sequence[str]) -> Tensor:
         <uint8>(3, height, width).
     """
     figure = _new_figure(max(5.0, 1.6 + 0.16 * len(tokens)), 0.7 + 1.7 * len(gates))
-    for axes, (name, values) in zip(figure.subplots(len(gates), 1, sharex=True, squeeze=False)[:, 0], gates.items()):
+    rows = figure.subplots(len(gates), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, values) in zip(rows, gates.items(), strict=True):
         shown = values[:, :SHOWN_UNITS].T.float().cpu().numpy()
         is_open = name in ("input", "forget", "output", "reset", "update")
         image = axes.imshow(
@@ -149,7 +150,7 @@ def gates_figure(gates: Mapping[str, Tensor], tokens: Sequence[str]) -> Tensor:
         axes.set_yticks([])
     # A dollar sign would begin a formula.
     names = [token.replace("$", r"\$") for token in tokens]
-    axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=8)
+    rows[-1].set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=8)
     return _pixels(figure)
 
 

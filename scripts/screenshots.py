@@ -1,0 +1,211 @@
+"""Make docs/screenshots: open every TensorBoard dashboard that has data in a headless Chromium and keep a picture of it.
+
+    python scripts/screenshots.py               trains a small run of each task first, in a temporary folder
+    python scripts/screenshots.py RUN ...       shows these runs of outputs/ instead
+
+Needs `chromium` (or $CHROMIUM) and the corpora of the extra `corpora`. Each picture waits for what it is to show, for
+two minutes at most; exits with 1 and names the dashboards that stayed empty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "screenshots"
+MAX_BYTES = 150_000
+PATIENCE = 120  # seconds for one dashboard
+_SMALL = ("trainer.threads=1", "trainer.max_steps=120", "trainer.eval_every_steps=40", "trainer.log_every_steps=5")
+_MUSIC = ("task=music", "model.hidden_size=96", "model.embedding_size=32", "trainer.batch_size=16", "optimizer.lr=0.01")
+RUNS = {
+    "music-lstm": (*_MUSIC, "model=lstm"),
+    "sentiment-lstm": ("task=sentiment", "model=lstm", "model.hidden_size=48", "task.max_len=120", "optimizer.lr=0.005"),
+    "next_word-gru": ("task=next_word", "model=gru", "model.hidden_size=64", "task.max_vocab=3000", "trainer.batch_size=16"),
+}
+# Dashboard -> what must be on the page, by CSS, before the picture is taken; and its height.
+DASHBOARDS = {
+    "scalars": ("line-chart canvas, line-chart svg path", 900),
+    "custom_scalars": ("vz-line-chart2 svg .plot path, line-chart canvas", 900),
+    "hparams": ("tf-hparams-main vaadin-grid-cell-content, hparams-main td, tb-data-table-content-cell", 600),
+    "text": ("tf-text-loader #steps .step-container, tf-text-loader pre", 900),
+    "audio": ("tf-audio-loader audio", 700),
+    "images": ("tf-image-loader img", 1000),
+    "pr_curves": ("tf-pr-curve-card path, tf-pr-curve-card canvas", 800),
+    "histograms": ("histogram-card svg path, tb-histogram svg path, tf-histogram-loader svg path", 900),
+    "projector": ("vz-projector canvas", 800),
+}
+# TensorBoard's pages hide in shadow roots.
+_FIND = """
+const deep = (css, root = document) => [...root.querySelectorAll(css),
+  ...[...root.querySelectorAll('*')].filter(e => e.shadowRoot).flatMap(e => deep(css, e.shadowRoot))];
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="runs of outputs/ to show; small ones are made if none is named")
+    parser.add_argument("--only", nargs="*", choices=DASHBOARDS, default=list(DASHBOARDS), help="these dashboards")
+    parser.add_argument("--to", type=Path, default=DOCS, help="the folder of the pictures")
+    arguments = parser.parse_args()
+    browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        print("no chromium here; install it, or name a Chrome in $CHROMIUM", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        runs = arguments.runs or _train(Path(folder))
+        board = subprocess.Popen(
+            [sys.executable, "-m", "rnnlab", "board", *runs, "--no-browser"], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert board.stdout is not None
+            address = board.stdout.readline().split()[1]
+            with _Chromium(browser, Path(folder) / "profile") as page:
+                empty = [name for name in arguments.only if not _photograph(page, address, name, arguments.to)]
+        finally:
+            board.terminate()
+            board.wait()
+    if empty:
+        print(f"nothing to see in {PATIENCE} s: {', '.join(empty)}", file=sys.stderr)
+    return 1 if empty else 0
+
+
+def _train(outputs: Path) -> list[str]:
+    """Make a small run of each task; return their names."""
+    os.environ["RNNLAB_OUTPUTS"] = str(outputs / "outputs")
+    for name, settings in RUNS.items():
+        command = [sys.executable, "-m", "rnnlab", "train", *settings, *_SMALL, f"name={name}"]
+        subprocess.run(command, check=True)
+    return list(RUNS)
+
+
+def _photograph(page: _Chromium, address: str, name: str, folder: Path) -> bool:
+    """Keep a picture of one dashboard; say whether it had something to show."""
+    css, height = DASHBOARDS[name]
+    page.send("Emulation.setDeviceMetricsOverride", width=1280, height=height, deviceScaleFactor=1, mobile=False)
+    page.open(f"{address}#{name}")
+    found = page.wait_for(f"{_FIND} deep({json.dumps(css)}).length")
+    page.settle()
+    folder.mkdir(parents=True, exist_ok=True)
+    size = _save(page.picture(), folder / f"{name}.png")
+    print(f"{name}: {found} elements, {size:,} bytes")
+    return found > 0
+
+
+def _save(png: bytes, path: Path) -> int:
+    """Write a picture with as many colours as fit into the limit; return its bytes."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size < MAX_BYTES:
+            break
+    return path.stat().st_size
+
+
+class _Chromium:
+    """One page of a headless Chromium, spoken to in the DevTools protocol over a pair of pipes."""
+
+    def __init__(self, program: str, profile: Path) -> None:
+        """Start it."""
+        to_browser, self._out = os.pipe()
+        self._in, from_browser = os.pipe()
+        # The protocol stands on file descriptors 3 and 4. WebGL, which the projector draws with, is emulated.
+        command = (
+            f'exec "$0" --headless --no-sandbox --disable-gpu-sandbox --use-gl=angle --use-angle=swiftshader '
+            f"--enable-unsafe-swiftshader --hide-scrollbars --mute-audio --user-data-dir={profile} "
+            f"--remote-debugging-pipe about:blank 3<&{to_browser} 4>&{from_browser}"
+        )
+        self._process = subprocess.Popen(
+            ["sh", "-c", command, program], pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self._numbers = itertools.count(1)
+        self._rest = b""
+        self._session: str | None = None
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+
+    def __enter__(self) -> _Chromium:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._out)
+        self._process.terminate()
+        self._process.wait()
+        os.close(self._in)
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method of the protocol and return its answer."""
+        number = next(self._numbers)
+        message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self._rest:
+                read = os.read(self._in, 1 << 20)
+                if not read:
+                    raise RuntimeError("Chromium ended")
+                self._rest += read
+            text, _, self._rest = self._rest.partition(b"\0")
+            answer = json.loads(text)
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                return answer["result"]
+
+    def open(self, address: str) -> None:
+        """Go to a page, from scratch: only the part after # differs between dashboards."""
+        self.send("Page.navigate", url="about:blank")
+        self.send("Page.navigate", url=address)
+
+    def evaluate(self, script: str) -> Any:
+        """Return the value of a script's last expression; None if it fails, as it may while a page loads."""
+        wrapped = f"(() => {{ {_returning(script)} }})()"
+        return self.send("Runtime.evaluate", expression=wrapped, returnByValue=True)["result"].get("value")
+
+    def wait_for(self, script: str) -> int:
+        """Wait until a script counts something; return how many, 0 if it never did."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if count := self.evaluate(script):
+                return int(count)
+            time.sleep(1)
+        return 0
+
+    def settle(self) -> None:
+        """Wait until the picture stays the same for three seconds, half a minute at most."""
+        before = b""
+        for _ in range(10):
+            now = self.picture()
+            if now == before:
+                return
+            before = now
+            time.sleep(3)
+
+    def picture(self) -> bytes:
+        """Return what is seen, as PNG."""
+        return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
+
+
+def _returning(script: str) -> str:
+    """Let a script's last expression be the function's value."""
+    body, _, last = script.rpartition(";")
+    return f"{body}; return {last};"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
