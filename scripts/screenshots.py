@@ -32,8 +32,20 @@ _SMALL = ("trainer.threads=1", "trainer.max_steps=120", "trainer.eval_every_step
 _MUSIC = ("task=music", "model.hidden_size=96", "model.embedding_size=32", "trainer.batch_size=16", "optimizer.lr=0.01")
 RUNS = {
     "music-lstm": (*_MUSIC, "model=lstm"),
-    "sentiment-lstm": ("task=sentiment", "model=lstm", "model.hidden_size=48", "task.max_len=120", "optimizer.lr=0.005"),
-    "next_word-gru": ("task=next_word", "model=gru", "model.hidden_size=64", "task.max_vocab=3000", "trainer.batch_size=16"),
+    "sentiment-lstm": (
+        "task=sentiment",
+        "model=lstm",
+        "model.hidden_size=48",
+        "task.max_len=120",
+        "optimizer.lr=0.005",
+    ),
+    "next_word-gru": (
+        "task=next_word",
+        "model=gru",
+        "model.hidden_size=64",
+        "task.max_vocab=3000",
+        "trainer.batch_size=16",
+    ),
 }
 # Dashboard -> what must be on the page, by CSS, before the picture is taken; and its height.
 DASHBOARDS = {
@@ -56,7 +68,9 @@ const deep = (css, root = document) => [...root.querySelectorAll(css),
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="runs of outputs/ to show; small ones are made if none is named")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="runs of outputs/ to show; small ones are made if none is named"
+    )
     parser.add_argument("--only", nargs="*", choices=DASHBOARDS, default=list(DASHBOARDS), help="these dashboards")
     parser.add_argument("--to", type=Path, default=DOCS, help="the folder of the pictures")
     arguments = parser.parse_args()

@@ -51,11 +51,10 @@ def confusion_figure(labels: Sequence[str], counts: np.ndarray) -> Tensor:
     """
     num_classes = len(labels)
     side = 2.6 + 0.55 * min(num_classes, 16)
-    figure = _new_figure(side + 0.8, side)
+    figure = _new_figure(side + 0.6, side)
     axes = figure.add_subplot()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if num_classes <= _MAX_LABELLED:
         for row, column in np.ndindex(*counts.shape):
             text = f"{counts[row, column]:,}\n{shares[row, column]:.0%}"
@@ -63,7 +62,7 @@ def confusion_figure(labels: Sequence[str], counts: np.ndarray) -> Tensor:
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(num_classes), labels, rotation=45 if num_classes > 4 else 0)
     axes.set_yticks(range(num_classes), labels)
-    axes.set_xlabel("predicted")
+    axes.set_xlabel("predicted (colour: share of the true class)")
     axes.set_ylabel("true")
     accuracy = counts.trace() / max(int(counts.sum()), 1)
     axes.set_title(f"{accuracy:.1%} of {int(counts.sum()):,} right", fontsize=11)
@@ -137,7 +136,7 @@ def gates_figure(gates: Mapping[str, Tensor], tokens: Sequence[str]) -> Tensor:
     for axes, (name, values) in zip(rows, gates.items(), strict=True):
         shown = values[:, :SHOWN_UNITS].T.float().cpu().numpy()
         is_open = name in ("input", "forget", "output", "reset", "update")
-        image = axes.imshow(
+        axes.imshow(
             shown,
             aspect="auto",
             interpolation="nearest",
@@ -145,8 +144,7 @@ def gates_figure(gates: Mapping[str, Tensor], tokens: Sequence[str]) -> Tensor:
             vmax=1,
             cmap="viridis" if is_open else "RdBu_r",
         )
-        figure.colorbar(image, ax=axes, pad=0.01)
-        axes.set_ylabel(name)
+        axes.set_ylabel(f"{name}\n{'0 dark, 1 bright' if is_open else '-1 blue, 1 red'}", fontsize=8)
         axes.set_yticks([])
     # A dollar sign would begin a formula.
     names = [token.replace("$", r"\$") for token in tokens]
@@ -155,9 +153,12 @@ def gates_figure(gates: Mapping[str, Tensor], tokens: Sequence[str]) -> Tensor:
 
 
 def _new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches. Its margins are set: to find them, matplotlib would lay it out twice."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=_DPI)
+    figure.subplots_adjust(left=0.85 / width, right=1 - 0.2 / width, bottom=0.65 / height, top=1 - 0.4 / height)
+    return figure
 
 
 def _pixels(figure: Figure) -> Tensor:

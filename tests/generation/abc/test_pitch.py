@@ -32,7 +32,9 @@ def test_a_key_alters_its_letters(key, fifths, altered):
 
 
 def test_the_mode_that_a_midi_file_knows_is_minor():
-    assert [read_key(key).is_minor for key in ("Am", "A minor", "Aaeo", "A", "Amix", "Ador")] == [True] * 3 + [False] * 3
+    assert [read_key(key).is_minor for key in ("Am", "A minor", "Aaeo", "A", "Amix", "Ador")] == [True] * 3 + [
+        False
+    ] * 3
 
 
 def semitones(accidentals: Accidentals, text: str) -> list[int]:
