@@ -1,4 +1,4 @@
-"""Make docs/screenshots: open every TensorBoard dashboard that has data in a headless Chromium and keep a picture of it.
+"""Make docs/screenshots: a picture of every TensorBoard dashboard that has data, in a headless Chromium.
 
     python scripts/screenshots.py               trains a small run of each task first, in a temporary folder
     python scripts/screenshots.py RUN ...       shows these runs of outputs/ instead
@@ -73,13 +73,17 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="*", choices=DASHBOARDS, default=list(DASHBOARDS), help="these dashboards")
     parser.add_argument("--to", type=Path, default=DOCS, help="the folder of the pictures")
+    parser.add_argument("--tunes", metavar="RUN", help="picture the page of a tune that this run writes, too")
     arguments = parser.parse_args()
     browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         print("no chromium here; install it, or name a Chrome in $CHROMIUM", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder:
-        runs = arguments.runs or _train(Path(folder))
+        runs = arguments.runs
+        if not runs:
+            runs = _train(Path(folder))
+            arguments.tunes = runs[0]
         board = subprocess.Popen(
             [sys.executable, "-m", "rnnlab", "board", *runs, "--no-browser"], stdout=subprocess.PIPE, text=True
         )
@@ -88,6 +92,8 @@ def main() -> int:
             address = board.stdout.readline().split()[1]
             with _Chromium(browser, Path(folder) / "profile") as page:
                 empty = [name for name in arguments.only if not _photograph(page, address, name, arguments.to)]
+                if arguments.tunes:
+                    _photograph_tunes(page, arguments.tunes, Path(folder) / "tunes", arguments.to)
         finally:
             board.terminate()
             board.wait()
@@ -116,6 +122,25 @@ def _photograph(page: _Chromium, address: str, name: str, folder: Path) -> bool:
     size = _save(page.picture(), folder / f"{name}.png")
     print(f"{name}: {found} elements, {size:,} bytes")
     return found > 0
+
+
+def _photograph_tunes(page: _Chromium, run: str, tunes: Path, folder: Path) -> None:
+    """Let a run write a tune, and keep a picture of the page that shows and plays it."""
+    command = [
+        sys.executable,
+        "-m",
+        "rnnlab",
+        "generate",
+        f"run={run}",
+        "seed=1",
+        "temperature=0.7",
+        f"output={tunes}/",
+    ]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    page.send("Emulation.setDeviceMetricsOverride", width=1080, height=640, deviceScaleFactor=1, mobile=False)
+    page.open((tunes / "tunes.html").as_uri())
+    page.wait_for("1; document.querySelectorAll('section').length")
+    print(f"tunes: {_save(page.picture(), folder / 'tunes.png'):,} bytes")
 
 
 def _save(png: bytes, path: Path) -> int:

@@ -4,7 +4,6 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
-
 ALL = {"compressedHistograms": 1, "scalars": 0, "images": 0, "audio": 0, "histograms": 0, "tensors": 0}
 
 
