@@ -30,7 +30,8 @@ def events(content: bytes) -> list[tuple[int, bytes]]:
         place += 1
         if track[start] == 0xFF:
             place += 1
-            place += number()
+            size = number()
+            place += size
         else:
             place += {0x80: 2, 0x90: 2, 0xC0: 1}[track[start] & 0xF0]
         found.append((tick, track[start:place]))

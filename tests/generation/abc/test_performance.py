@@ -34,6 +34,7 @@ def quarters(music: str) -> list[tuple[float, float]]:
         ("C|1D:|2E:|F:|", [C, D, C, E, F, F]),
         ("C||D:|", [C, D, D]),  # a repeat without a beginning goes back to the double bar
         ("|:C||D:|", [C, D, C, D]),  # one with a beginning goes back to it
+        ("C:|D|1E:|2F:|3G", [C, C, D, E, D, F, D, G]),
         ("CD|E", [C, D, E]),
         ("|1 C:|2 D|]", [C, D]),
         ("C|1D|2E|3F", [C, D]),  # nothing says to repeat
@@ -81,7 +82,7 @@ def test_the_beat_is_three_eighths_in_compound_time_unless_the_tune_says_its_own
 
 def test_what_is_no_music_is_passed_over_and_counted():
     performance = perform(tune("C@ D> | E hey F"))
-    assert [note.semitone for note in performance.notes] == [C, D, E, E, F]  # the e of "hey" is a note
+    assert [note.semitone for note in performance.notes] == [C, D, E, E + 12, F]  # the e of "hey" is a note
     assert performance.music.num_skipped == 4
 
 

@@ -22,6 +22,7 @@ _TEMPO = re.compile(r"(?:(\d+)/(\d+)\s*=\s*)?(\d+)")
 _BEATS_PER_MINUTE = 120
 # Repeats within repeats cannot be written; a text of nothing but endings must end all the same.
 _MAX_BARS = 2000
+_MAX_PASSES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +114,23 @@ def unrolled(voice: Voice) -> Iterator[int]:
     signs = _read_signs(voice)
     start, passes = 0, 1  # the bar that a repeat goes back to, and which time its section is played
     is_begun = False  # by "|:", which double bars in the section do not change
+    in_ending = False
     bar, skipping, played = 0, False, 0
     at_signs = True
     while played < _MAX_BARS:
         for sign in signs.get(bar, ()) if at_signs else ():
             if sign.closes and not skipping:
-                if passes < _num_passes(signs, start, bar):
+                if passes < _num_passes(signs, start):
                     passes += 1
                     bar, at_signs = start, False
                     break
-                start, passes, is_begun = bar, 1, False
-            if sign.opens or (sign.is_double and not skipping and (passes > 1 or not is_begun)):
-                start, passes, skipping, is_begun = bar, 1, False, sign.opens
+                start, passes, is_begun, in_ending = bar, 1, False, False
+            is_over = in_ending and passes > 1
+            if sign.opens or (sign.is_double and not skipping and (is_over or not is_begun)):
+                start, passes, skipping, is_begun, in_ending = bar, 1, False, sign.opens, False
             if sign.endings:
                 skipping = passes not in sign.endings
+                in_ending = not skipping
             elif sign.closes or sign.opens:
                 skipping = False
         if not at_signs:
@@ -175,14 +179,18 @@ def _endings(text: str) -> frozenset[int]:
     return frozenset(numbers)
 
 
-def _num_passes(signs: dict[int, list[_Sign]], start: int, end: int) -> int:
-    """How often the section between two bars is played: the sign at its end may begin the next ending."""
-    numbers = [0]
-    for bar in range(start, end + 1):
-        for sign in signs.get(bar, ()):
-            if bar > start or not sign.closes:
-                numbers += sign.endings
-    return min(max(2, *numbers), 8)
+def _num_passes(signs: dict[int, list[_Sign]], start: int) -> int:
+    """How often the section from a bar on is played: as its highest ending says, also one that comes later."""
+    numbers: set[int] = set()
+    for bar in sorted(bar for bar in signs if bar >= start):
+        endings = {number for sign in signs[bar] for number in sign.endings}
+        if bar > start:
+            if numbers & endings or any(sign.opens for sign in signs[bar]):
+                break  # the next section
+            if not endings and any(sign.closes or sign.is_double for sign in signs[bar]):
+                break
+        numbers |= endings
+    return min(max({2, *numbers}), _MAX_PASSES)
 
 
 def _play_voice(voice: Voice, number: int) -> tuple[list[Played], Fraction]:
