@@ -6,7 +6,7 @@ Legend: T steps, B rows (samples side by side), V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -54,16 +54,17 @@ def sample(
         `count` lists of at most `num_tokens` ids; the prompt is not repeated in them.
 
     Raises:
-        ValueError: an argument is out of its range, every token is forbidden, or the model's logits are nan.
+        ValueError: an argument is out of its range, every token is forbidden, or a logit is nan or infinite.
     """
-    steps = _draw(model, prompt, num_tokens, temperature, top_k, top_p, count, generator, stop_id, forbidden_ids)
+    choose = _chooser(num_tokens, temperature, top_k, top_p, count, generator, forbidden_ids)
     samples: list[list[int]] = [[] for _ in range(count)]
     finished = [False] * count
-    for tokens in steps:
-        for row, token in enumerate(tokens):
-            finished[row] = finished[row] or token == stop_id
-            if not finished[row]:
-                samples[row].append(token)
+    with _evaluating(model):
+        for tokens in _steps(model, prompt, num_tokens, choose, count, stop_id, nullcontext):
+            for row, token in enumerate(tokens):
+                finished[row] = finished[row] or token == stop_id
+                if not finished[row]:
+                    samples[row].append(token)
     return samples
 
 
@@ -86,7 +87,9 @@ def stream(
     Yields:
         Ids, at most `num_tokens`; the stop id is not yielded.
     """
-    steps = _draw(model, prompt, num_tokens, temperature, top_k, top_p, 1, generator, stop_id, forbidden_ids)
+    choose = _chooser(num_tokens, temperature, top_k, top_p, 1, generator, forbidden_ids)
+    # Between two tokens the caller's own modes must hold: they are set for each step.
+    steps = _steps(model, prompt, num_tokens, choose, 1, stop_id, lambda: _evaluating(model))
     return (tokens[0] for tokens in steps if tokens[0] != stop_id)
 
 
@@ -127,21 +130,16 @@ def filter_logits(logits: Tensor, *, top_k: int | None = None, top_p: float | No
     return logits.masked_fill(dropped.gather(-1, order.argsort(dim=-1)), -torch.inf)
 
 
-def _draw(
-    model: StepFunction,
-    prompt: Sequence[int],
+def _chooser(
     num_tokens: int,
     temperature: float,
     top_k: int | None,
     top_p: float | None,
     count: int,
     generator: torch.Generator | None,
-    stop_id: int | None,
     forbidden_ids: Collection[int],
-) -> Iterator[list[int]]:
-    """Check the arguments now; return an iterator over steps, each the tokens of all rows, until all rows stopped."""
-    if len(prompt) == 0:
-        raise ValueError("prompt must hold at least one token, got none; start from the end-of-text token")
+) -> Callable[[Tensor], Tensor]:
+    """Check the arguments now; return what draws a token for each row of logits (B, V): <int64>(B,)."""
     if num_tokens < 0:
         raise ValueError(f"num_tokens must be at least 0, got {num_tokens}")
     if not 0 <= temperature < float("inf"):
@@ -158,17 +156,46 @@ def _draw(
 
     def choose(logits: Tensor) -> Tensor:
         logits = logits.float()
-        if logits.isnan().any():
-            raise ValueError("the model's logits are nan; its weights come from a diverged run")
         if forbidden_ids:
             logits = _forbid(logits, forbidden_ids)
+        largest, likeliest = logits.max(dim=-1, keepdim=True)  # nan if any logit is
+        if not largest.isfinite().all():
+            raise ValueError("the model's logits are nan or infinite; its weights come from a diverged run")
         if temperature == 0:
-            return logits.argmax(dim=-1)
+            return likeliest.squeeze(-1)
         # The largest logit goes to 0 first, in float64: a small temperature must give neither infinity nor 0/0.
-        logits = (logits - logits.amax(dim=-1, keepdim=True)).double() / temperature
-        probabilities = filter_logits(logits, top_k=top_k, top_p=top_p).softmax(dim=-1)
-        drawn = torch.multinomial(probabilities.to(source.device), num_samples=1, generator=source)
-        return drawn.squeeze(-1).to(logits.device)
+        logits = (logits - largest).double() / temperature
+        # The token at which the summed probability passes a uniform number below 1, scaled to the sum, which rounding
+        # keeps from being 1. A token of probability 0 does not raise the sum, so that it is never where that passes.
+        sums = filter_logits(logits, top_k=top_k, top_p=top_p).softmax(dim=-1).cumsum(dim=-1)
+        level = torch.rand((len(sums), 1), dtype=torch.float64, device=source.device, generator=source)
+        return torch.searchsorted(sums, level.to(sums.device) * sums[:, -1:], right=True).squeeze(-1)
+
+    return choose
+
+
+def _steps(
+    model: StepFunction,
+    prompt: Sequence[int],
+    num_tokens: int,
+    choose: Callable[[Tensor], Tensor],
+    count: int,
+    stop_id: int | None,
+    around: Callable[[], AbstractContextManager[None]],
+) -> Iterator[list[int]]:
+    """Check the prompt now; return an iterator over steps, each the tokens of all rows, until all rows stopped.
+
+    Args:
+        model: as in `sample`.
+        prompt: as in `sample`.
+        num_tokens: as in `sample`.
+        choose: of `_chooser`.
+        count: rows.
+        stop_id: as in `sample`.
+        around: makes a context for each step.
+    """
+    if len(prompt) == 0:
+        raise ValueError("prompt must hold at least one token, got none; start from the end-of-text token")
 
     def steps() -> Iterator[list[int]]:
         inputs = torch.tensor(prompt, dtype=torch.int64, device=_device_of(model)).unsqueeze(1).repeat(1, count)
@@ -176,8 +203,7 @@ def _draw(
         stopped = [False] * count
         kept = KeptWeights()
         for _ in range(num_tokens):
-            # Entered anew for each step: between two tokens of a stream the caller's own modes must hold.
-            with _evaluating(model), kept:
+            with around(), kept:
                 logits, state = model(inputs, state)
                 tokens = choose(logits[-1])
             inputs = tokens.unsqueeze(0)
