@@ -3,8 +3,8 @@
     python scripts/screenshots.py               trains a small run of each task first, in a temporary folder
     python scripts/screenshots.py RUN ...       shows these runs of outputs/ instead
 
-Needs `chromium` (or $CHROMIUM) and the corpora of the extra `corpora`. Each picture waits for what it is to show, for
-two minutes at most; exits with 1 and names the dashboards that stayed empty.
+Needs `chromium` (or $CHROMIUM) and the corpora of the extra `corpora`. Each picture waits for what it is to show; exits
+with 1 and names the dashboards that stayed empty.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from PIL import Image
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "screenshots"
 MAX_BYTES = 150_000
-PATIENCE = 120  # seconds for one dashboard
 _SMALL = ("trainer.threads=1", "trainer.max_steps=120", "trainer.eval_every_steps=40", "trainer.log_every_steps=5")
 _MUSIC = ("task=music", "model.hidden_size=96", "model.embedding_size=32", "trainer.batch_size=16", "optimizer.lr=0.01")
 RUNS = {
@@ -74,6 +73,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=DASHBOARDS, default=list(DASHBOARDS), help="these dashboards")
     parser.add_argument("--to", type=Path, default=DOCS, help="the folder of the pictures")
     parser.add_argument("--tunes", metavar="RUN", help="picture the page of a tune that this run writes, too")
+    parser.add_argument("--patience", type=int, default=120, help="seconds to wait for what a dashboard is to show")
     arguments = parser.parse_args()
     browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
@@ -90,7 +90,7 @@ def main() -> int:
         try:
             assert board.stdout is not None
             address = board.stdout.readline().split()[1]
-            with _Chromium(browser, Path(folder) / "profile") as page:
+            with _Chromium(browser, Path(folder) / "profile", arguments.patience) as page:
                 empty = [name for name in arguments.only if not _photograph(page, address, name, arguments.to)]
                 if arguments.tunes:
                     _photograph_tunes(page, arguments.tunes, Path(folder) / "tunes", arguments.to)
@@ -98,7 +98,7 @@ def main() -> int:
             board.terminate()
             board.wait()
     if empty:
-        print(f"nothing to see in {PATIENCE} s: {', '.join(empty)}", file=sys.stderr)
+        print(f"nothing to see in {arguments.patience} s: {', '.join(empty)}", file=sys.stderr)
     return 1 if empty else 0
 
 
@@ -156,8 +156,9 @@ def _save(png: bytes, path: Path) -> int:
 class _Chromium:
     """One page of a headless Chromium, spoken to in the DevTools protocol over a pair of pipes."""
 
-    def __init__(self, program: str, profile: Path) -> None:
-        """Start it."""
+    def __init__(self, program: str, profile: Path, patience: int) -> None:
+        """Start it; `patience` in seconds is how long it waits for what is to be seen."""
+        self._patience = patience
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
         # The protocol stands on file descriptors 3 and 4. WebGL, which the projector draws with, is emulated.
@@ -218,7 +219,7 @@ class _Chromium:
 
     def wait_for(self, script: str) -> int:
         """Wait until a script counts something; return how many, 0 if it never did."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             if count := self.evaluate(script):
                 return int(count)

@@ -21,7 +21,7 @@ from rnnlab.runs import find_run, outputs_root, run_names
 
 HOST = "127.0.0.1"
 _FIRST_PORT = 6006  # TensorBoard's own
-_START_SECONDS = 60
+_START_SECONDS = 300  # on a busy machine it takes a minute
 # A resumed run has several files; of samples TensorBoard keeps ten a tag, spread over the run, unless it is told more.
 _OPTIONS = ("--reload_multifile=true", "--reload_interval=5", "--samples_per_plugin=images=30,audio=20,text=30")
 
