@@ -92,5 +92,23 @@ def test_without_a_note_or_a_key_nothing_is_played(text, reason):
         perform(text)
 
 
+def test_notes_that_nobody_hears_are_left_out():
+    assert melody("C c'' D") == [C, D]
+
+
+@pytest.mark.parametrize(
+    ("music", "reason"),
+    [
+        ("A99999999", "lasts more than 500 whole notes"),
+        ("A" + "9" * 400, "lasts more than 500 whole notes"),
+        ("c" + "'" * 5000, "there is no note in it"),
+        ("A" + "9" * 5000, "there is no note in it"),
+    ],
+)
+def test_what_a_bad_model_writes_neither_fills_the_memory_nor_ends_a_run(music, reason):
+    with pytest.raises(ValueError, match=reason):
+        perform(tune(music))
+
+
 def test_a_text_of_nothing_but_repeats_ends():
     assert len(perform(tune("|:C" * 50 + ":|1:|2:|9" * 50)).notes) < 2000

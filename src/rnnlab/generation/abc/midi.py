@@ -35,8 +35,6 @@ def _note_spans(performance: Performance) -> list[tuple[int, int, int]]:
     spans: list[list[int]] = []
     sounding: dict[int, list[int]] = {}
     for note in performance.notes:
-        if not 0 <= note.semitone <= 127:
-            continue  # MIDI has no such note, and nobody hears it
         start = _ticks(note.start)
         before = sounding.get(note.semitone)
         if before is not None and before[0] == start:

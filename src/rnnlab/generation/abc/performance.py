@@ -23,6 +23,8 @@ _BEATS_PER_MINUTE = 120
 # Repeats within repeats cannot be written; a text of nothing but endings must end all the same.
 _MAX_BARS = 2000
 _MAX_PASSES = 8
+# A model may write A999999999; an hour of sound is not what it is asked for.
+_MAX_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ def perform(tune: str) -> Performance:
     """Play one tune; what is no music in it is passed over.
 
     Raises:
-        ValueError: a header without a key, or with a metre, unit length or key that cannot be read; or no note.
+        ValueError: a header without a key, or with a metre, unit length or key that cannot be read; no note that can be
+            heard, or a tune that takes longer than anyone listens.
     """
     header = read_tune(tune)
     music = read_music(
@@ -89,6 +92,8 @@ def perform(tune: str) -> Performance:
         length = max(length, voice_length)
     if not notes:
         raise ValueError("there is no note in it")
+    if length > _MAX_LENGTH:
+        raise ValueError(f"it lasts more than {_MAX_LENGTH} whole notes")
     notes.sort(key=lambda note: (note.start, -note.semitone))
     return Performance(header, music, tuple(notes), length, whole_note_seconds(tune, header.metre))
 
@@ -203,7 +208,8 @@ def _play_voice(voice: Voice, number: int) -> tuple[list[Played], Fraction]:
         for place, note in enumerate(bar.notes):
             start = now + note.start
             still_held: dict[int, int] = {}
-            for semitone in {pitch.semitone for pitch in note.pitches}:
+            # Beyond MIDI's 128 notes nobody hears anything.
+            for semitone in {pitch.semitone for pitch in note.pitches if 0 <= pitch.semitone <= 127}:
                 before = held.get(semitone)
                 if before is not None and notes[before].start + notes[before].length == start:
                     notes[before] = replace(notes[before], length=notes[before].length + note.length)

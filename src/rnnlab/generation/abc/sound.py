@@ -42,11 +42,11 @@ def render(performance: Performance, *, sample_rate: int = SAMPLE_RATE, max_seco
         if first >= len(total):
             break
         num_samples = round((float(note.length) * performance.whole_note + _RELEASE) * sample_rate)
+        num_samples = min(num_samples, len(total) - first)  # no more than is heard
         wave_of = pitches.get((note.semitone, num_samples))
         if wave_of is None:
             wave_of = pitches[note.semitone, num_samples] = _note(note.semitone, num_samples, sample_rate)
-        room = len(total) - first
-        total[first : first + num_samples] += wave_of[:room]
+        total[first : first + num_samples] += wave_of
     if wanted < seconds:
         fade = min(len(total), sample_rate // 10)
         total[len(total) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
