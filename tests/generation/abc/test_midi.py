@@ -74,10 +74,6 @@ def test_a_note_that_begins_again_in_another_voice_ends_first():
     assert notes == [(0, 0x90), (480, 0x80), (480, 0x90), (1440, 0x80)]
 
 
-def test_notes_beyond_midi_are_left_out():
-    assert b"\x90" not in midi_bytes(perform("X:1\nK:C\nc''''''''|\n"))
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_music21_reads_the_same_notes(tmp_path):
     music21 = pytest.importorskip("music21")
