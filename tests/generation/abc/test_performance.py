@@ -93,7 +93,7 @@ def test_without_a_note_or_a_key_nothing_is_played(text, reason):
 
 
 def test_notes_that_nobody_hears_are_left_out():
-    assert melody("C c'' D") == [C, D]
+    assert melody("C c" + "'" * 8 + " D") == [C, D]
 
 
 @pytest.mark.parametrize(
