@@ -46,18 +46,20 @@ RUNS = {
         "trainer.batch_size=16",
     ),
 }
-# Dashboard -> what must be on the page, by CSS, before the picture is taken; and its height.
+# Dashboard -> what must be on the page, by CSS within one shadow root, before the picture is taken; and its height.
 DASHBOARDS = {
-    "scalars": ("line-chart canvas, line-chart svg path", 900),
-    "custom_scalars": ("vz-line-chart2 svg .plot path, line-chart canvas", 900),
-    "hparams": ("tf-hparams-main vaadin-grid-cell-content, hparams-main td, tb-data-table-content-cell", 600),
-    "text": ("tf-text-loader #steps .step-container, tf-text-loader pre", 900),
-    "audio": ("tf-audio-loader audio", 700),
-    "images": ("tf-image-loader img", 1000),
-    "pr_curves": ("tf-pr-curve-card path, tf-pr-curve-card canvas", 800),
-    "histograms": ("histogram-card svg path, tb-histogram svg path, tf-histogram-loader svg path", 900),
-    "projector": ("vz-projector canvas", 800),
+    "scalars": ("vz-line-chart2", 900),
+    "custom_scalars": ("vz-line-chart2", 900),
+    "hparams": ("vaadin-grid-cell-content", 560),
+    "text": ("tf-text-loader", 900),
+    "audio": ("audio", 640),
+    "images": ("img", 1000),
+    "pr_curves": ("tf-pr-curve-card", 700),
+    "histograms": ("tf-histogram-loader, histogram-card", 900),
+    "projector": ("canvas", 800),
 }
+# What a dashboard is opened with: tags to show.
+FILTERS = {"scalars": "&tagFilter=train|valid|grad_norm"}
 # TensorBoard's pages hide in shadow roots.
 _FIND = """
 const deep = (css, root = document) => [...root.querySelectorAll(css),
@@ -115,7 +117,7 @@ def _photograph(page: _Chromium, address: str, name: str, folder: Path) -> bool:
     """Keep a picture of one dashboard; say whether it had something to show."""
     css, height = DASHBOARDS[name]
     page.send("Emulation.setDeviceMetricsOverride", width=1280, height=height, deviceScaleFactor=1, mobile=False)
-    page.open(f"{address}#{name}")
+    page.open(f"{address}#{name}{FILTERS.get(name, '')}")
     found = page.wait_for(f"{_FIND} deep({json.dumps(css)}).length")
     page.settle()
     folder.mkdir(parents=True, exist_ok=True)
@@ -244,7 +246,7 @@ class _Chromium:
 def _returning(script: str) -> str:
     """Let a script's last expression be the function's value."""
     body, _, last = script.rpartition(";")
-    return f"{body}; return {last};"
+    return f"{body}; return {last.strip()};"  # a line end after "return" would end it
 
 
 if __name__ == "__main__":
