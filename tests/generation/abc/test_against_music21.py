@@ -51,5 +51,5 @@ def test_notes_and_lengths_of_real_tunes_are_those_that_music21_reads():
             equal += 1
         else:
             different.append(tune)
-    # Of 50 tunes 43 were equal. music21 lets an accidental hold in its own octave only, and not every sign is known to it.
+    # Of 50 tunes 43 were equal. music21 lets an accidental hold in its own octave only, and does not know every sign.
     assert equal >= 0.75 * (equal + len(different)), different
