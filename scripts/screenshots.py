@@ -46,20 +46,20 @@ RUNS = {
         "trainer.batch_size=16",
     ),
 }
-# Dashboard -> what must be on the page, by CSS within one shadow root, before the picture is taken; and its height.
+# Dashboard -> what must be on the page, by CSS within one shadow root, before its picture is taken; width and height.
 DASHBOARDS = {
-    "scalars": ("vz-line-chart2", 900),
-    "custom_scalars": ("vz-line-chart2", 900),
-    "hparams": ("vaadin-grid-cell-content", 560),
-    "text": ("tf-text-loader", 900),
-    "audio": ("audio", 640),
-    "images": ("img", 1000),
-    "pr_curves": ("tf-pr-curve-card", 700),
-    "histograms": ("tf-histogram-loader, histogram-card", 900),
-    "projector": ("canvas", 800),
+    "scalars": ("vz-line-chart2", 1280, 900),
+    "custom_scalars": ("vz-line-chart2", 1280, 900),
+    "hparams": ("vaadin-grid-cell-content", 1800, 420),
+    "text": ("tf-text-loader", 1280, 900),
+    "audio": ("audio", 1280, 640),
+    "images": ("img", 1280, 1500),
+    "pr_curves": ("tf-pr-curve-card", 1280, 700),
+    "histograms": ("tf-histogram-loader, histogram-card", 1280, 900),
+    "projector": ("canvas", 1280, 800),
 }
 # What a dashboard is opened with: tags to show.
-FILTERS = {"scalars": "&tagFilter=train|valid|grad_norm"}
+FILTERS = {"scalars": "&tagFilter=train|valid|grad_norm", "images": "&tagFilter=valid|gates"}
 # TensorBoard's pages hide in shadow roots.
 _FIND = """
 const deep = (css, root = document) => [...root.querySelectorAll(css),
@@ -115,8 +115,8 @@ def _train(outputs: Path) -> list[str]:
 
 def _photograph(page: _Chromium, address: str, name: str, folder: Path) -> bool:
     """Keep a picture of one dashboard; say whether it had something to show."""
-    css, height = DASHBOARDS[name]
-    page.send("Emulation.setDeviceMetricsOverride", width=1280, height=height, deviceScaleFactor=1, mobile=False)
+    css, width, height = DASHBOARDS[name]
+    page.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
     page.open(f"{address}#{name}{FILTERS.get(name, '')}")
     found = page.wait_for(f"{_FIND} deep({json.dumps(css)}).length")
     page.settle()

@@ -21,7 +21,7 @@ from rnnlab.training.logs import EventLog
 from rnnlab.training.projector import shown_token, write_projector
 
 # Settings that change nothing of what is learned: no columns of TensorBoard's hparams table.
-NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
+NO_HYPERPARAMETERS = {"name", "resume", "dry_run", "model.backend", "model.recompute"} | {
     f"trainer.{name}"
     for name in (
         "checkpoint_every_steps",
