@@ -60,10 +60,11 @@ DASHBOARDS = {
 }
 # What a dashboard is opened with: tags to show.
 FILTERS = {"scalars": "&tagFilter=train|valid|grad_norm", "images": "&tagFilter=valid|gates"}
-# TensorBoard's pages hide in shadow roots.
+# TensorBoard's pages hide in shadow roots, and the projector in a frame.
 _FIND = """
+const inner = e => e.shadowRoot || (e.tagName === 'IFRAME' && e.contentDocument);
 const deep = (css, root = document) => [...root.querySelectorAll(css),
-  ...[...root.querySelectorAll('*')].filter(e => e.shadowRoot).flatMap(e => deep(css, e.shadowRoot))];
+  ...[...root.querySelectorAll('*')].filter(inner).flatMap(e => deep(css, inner(e)))];
 """
 
 

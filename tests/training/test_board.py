@@ -93,7 +93,12 @@ def test_settings_and_final_metrics_stand_in_the_table_of_settings(read):
         tag: HParamsPluginData.FromString(content) for tag, content in events.PluginTagToContent("hparams").items()
     }
     experiment = found["_hparams_/experiment"].experiment
-    assert [info.name.tag for info in experiment.metric_infos] == ["valid/perplexity", "test/perplexity"]
+    assert [info.name.tag for info in experiment.metric_infos] == [
+        "valid/perplexity",
+        "test/perplexity",
+        "valid/loss",
+        "test/loss",
+    ]
     shown = found["_hparams_/session_start_info"].session_start_info.hparams
     assert shown["model.cell"].string_value == "lstm"
     assert shown["seed"].number_value == 3

@@ -61,7 +61,9 @@ class Board:
                 # A bool would be shown as 0.0000, a list not at all.
                 shown[setting.key] = str(value).lower() if isinstance(value, bool | list) else plain(value)
         metric = self._task.metric
-        self._events.settings(shown, [f"valid/{metric}", f"test/{metric}"])
+        # The loss, too: of runs of several tasks TensorBoard shows the scores that one of them names.
+        scores = (metric, "loss")
+        self._events.settings(shown, [f"{split}/{name}" for name in scores for split in ("valid", "test")])
         self._events.charts(
             {
                 "learning": {
