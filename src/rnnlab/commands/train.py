@@ -17,7 +17,7 @@ from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
-from rnnlab.config import CosineConfig, Precision, TrainConfig
+from rnnlab.config import NO_HYPERPARAMETERS, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.errors import ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_up
@@ -25,7 +25,6 @@ from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name, te
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.sentiment import Sentiment
-from rnnlab.training.board import NO_HYPERPARAMETERS
 from rnnlab.training.counters import count_steps
 from rnnlab.training.logs import log_to
 from rnnlab.training.precision import autocast
@@ -183,7 +182,7 @@ def _fit(
     example = f"evaluate run={name}"
     if isinstance(task, Sentiment | LanguageTask):
         example = f"predict run={name} text='not bad at all'" if isinstance(task, Sentiment) else f"generate run={name}"
-    print(f"look: rnnlab board   use: rnnlab {example}")
+    print(f"look: rnnlab show {name}, rnnlab board   use: rnnlab {example}")
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
     return 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rnnlab.config import TrainConfig
+from rnnlab.config import NO_HYPERPARAMETERS, TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.inspection.gates import gate_activations, has_gates, saturation
 from rnnlab.schema import plain, walk
@@ -20,24 +20,8 @@ from rnnlab.training.figures import can_draw, confusion_figure, gates_figure, re
 from rnnlab.training.logs import EventLog
 from rnnlab.training.projector import shown_token, write_projector
 
-# Settings that change nothing of what is learned: no columns of TensorBoard's hparams table.
-NO_HYPERPARAMETERS = {"name", "resume", "dry_run", "model.backend", "model.recompute"} | {
-    f"trainer.{name}"
-    for name in (
-        "checkpoint_every_steps",
-        "device",
-        "eval_batch_size",
-        "figures",
-        "histograms",
-        "log_every_steps",
-        "num_samples",
-        "profile",
-        "sample_len",
-        "threads",
-        "tune_allocator",
-    )
-}
-
+# Engines give the same numbers: no columns of TensorBoard's table of settings.
+_ENGINES = {"model.backend", "model.recompute"}
 _MAX_CURVES = 10  # classes with a curve of their own
 _MAX_ENTRIES = 100_000  # of a tensor whose distribution is shown
 _GATE_ROWS, _GATE_STEPS = 8, 64  # of the window whose gates are read
@@ -57,7 +41,7 @@ class Board:
         """Write what a new run has once: its settings, and which charts belong side by side."""
         shown = {}
         for setting, value in walk(self._settings):
-            if setting.key not in NO_HYPERPARAMETERS and value is not None:
+            if setting.key not in NO_HYPERPARAMETERS | _ENGINES and value is not None:
                 # A bool would be shown as 0.0000, a list not at all.
                 shown[setting.key] = str(value).lower() if isinstance(value, bool | list) else plain(value)
         metric = self._task.metric

@@ -118,6 +118,7 @@ class Trainer:
         """
         if self._events is None:
             self._open_events().begin()
+        assert self._events is not None
         progress = Progress(self.total_steps, self.counters.step)
         try:
             with StopSignals() as signals:
