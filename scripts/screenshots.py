@@ -50,13 +50,13 @@ RUNS = {
 DASHBOARDS = {
     "scalars": ("vz-line-chart2", 1280, 900),
     "custom_scalars": ("vz-line-chart2", 1280, 900),
-    "hparams": ("vaadin-grid-cell-content", 1800, 420),
+    "hparams": ("vaadin-grid-cell-content", 2000, 420),
     "text": ("tf-text-loader", 1280, 900),
     "audio": ("audio", 1280, 640),
     "images": ("img", 1280, 1500),
     "pr_curves": ("tf-pr-curve-card", 1280, 700),
     "histograms": ("tf-histogram-loader, histogram-card", 1280, 900),
-    "projector": ("canvas", 1280, 800),
+    "projector": ("#scatter canvas, canvas", 1280, 800),
 }
 # What a dashboard is opened with: tags to show.
 FILTERS = {"scalars": "&tagFilter=train|valid|grad_norm", "images": "&tagFilter=valid|gates"}
