@@ -267,6 +267,9 @@ class TrainerConfig:
     accumulate: Annotated[int, Ge(1), Le(100_000), doc("windows whose gradients make one step")] = 1
     clip_grad_norm: Annotated[float | None, Gt(0), Le(1e6), doc("largest global gradient norm; null: never clip")] = 1.0
     clip_grad_value: Annotated[float | None, Gt(0), Le(1e6), doc("largest gradient entry; null: never clip")] = None
+    max_skipped: Annotated[
+        int, Ge(1), Le(1_000_000), doc("steps in a row with a loss or gradient of nan or inf before the run goes back")
+    ] = 5
     max_epochs: Annotated[int | None, Ge(1), Le(1_000_000), doc("passes over the training split")] = 10
     max_steps: Annotated[int | None, Ge(1), Le(1_000_000_000), doc("optimizer updates")] = None
     max_minutes: Annotated[float | None, Gt(0), Le(1e6), doc("minutes of training; resumes add up")] = None
@@ -307,6 +310,11 @@ class TrainConfig:
     seed: Annotated[int, Ge(0), Lt(2**32), doc("of weights, data order, dropout and samples")] = 0
     name: Annotated[str | None, MinLen(1), MaxLen(200), doc("the run's folder under outputs/")] = None
     resume: Annotated[str | None, MinLen(1), doc("run to go on with, from its last checkpoint")] = None
+    resume_allow: Annotated[
+        str | None,
+        MinLen(1),
+        doc("with resume: which settings may change what is learned: optimizer.lr,model.dropout"),
+    ] = None
     dry_run: Annotated[bool, doc("build everything, run one window, write nothing")] = False
 
 
@@ -362,6 +370,27 @@ class GenerateConfig(UseConfig):
     json: Annotated[bool, doc("print JSON instead of the texts")] = False
 
 
+@_schema
+class ExploreConfig(UseConfig):
+    split: Annotated[Split, doc("which part of the corpus is read")] = Split.test
+    text: Annotated[str | None, doc("a text of your own instead")] = None
+    file: Annotated[str | None, MinLen(1), doc("a file of your own instead; - reads standard input")] = None
+    tokens: Annotated[int, Ge(1), Le(10_000_000), doc("tokens read and searched, at most")] = 20_000
+    megabytes: Annotated[float, Gt(0), Le(1000), doc("of values in the page: how much of the text it can show")] = 6.0
+    top: Annotated[int, Ge(1), Le(1000), doc("units listed for each property")] = 10
+    hold: Annotated[int, Ge(0), Le(1000), doc("best units that are held low and high while the model runs")] = 3
+    clamp: Annotated[
+        str | None, MinLen(1), doc("units of yours to hold, LAYER:UNIT=VALUE,... from 0; LAYER:cUNIT: an LSTM's c")
+    ] = None
+    prompt: Annotated[str, doc("how the texts written with a unit held begin")] = ""
+    count: Annotated[int, Ge(2), Le(100_000), doc("how many of them")] = 16
+    length: Annotated[int, Ge(1), Le(1_000_000), doc("tokens of each at most")] = 300
+    temperature: Annotated[float, Ge(0), Le(100), doc("of what is written; 0: the likeliest token")] = 1.0
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("of the texts chosen and of the texts written")] = 0
+    output: Annotated[str | None, MinLen(1), doc("file for the page; null: explore.html in the run's folder")] = None
+    json: Annotated[bool, doc("print JSON instead of sentences")] = False
+
+
 class Sampler(Enum):
     tpe = "tpe"
     random = "random"
@@ -391,6 +420,7 @@ COMMANDS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "generate": GenerateConfig,
+    "explore": ExploreConfig,
 }
 
 # group -> choice -> schema. A choice is a file configs/<group>/<choice>.yaml; several files may share a schema.
@@ -402,7 +432,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
 }
 
 # What a run of the same settings may differ in: it changes where, how fast and what is shown, not what is learned.
-NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
+NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
     f"trainer.{name}"
     for name in (
         "checkpoint_every_steps",
@@ -411,6 +441,7 @@ NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
         "figures",
         "histograms",
         "log_every_steps",
+        "max_skipped",
         "num_samples",
         "profile",
         "sample_len",
@@ -420,4 +451,4 @@ NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
 }
 
 # Values taken as they stand, not through Hydra's grammar: people write commas, quotes and colons in a text.
-FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume"}
+FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume", "resume_allow", "clamp"}

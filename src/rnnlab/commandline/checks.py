@@ -14,6 +14,7 @@ from rnnlab.config import (
     CosineConfig,
     Decoder,
     Embedding,
+    ExploreConfig,
     Initialisation,
     ModelConfig,
     Nonlinearity,
@@ -33,7 +34,7 @@ def problems(config: Any) -> list[str]:
     """Return one line for each setting that is wrong.
 
     Args:
-        config: A `TrainConfig`, `EvaluateConfig`, `PredictConfig` or `GenerateConfig`.
+        config: A `TrainConfig`, `EvaluateConfig`, `PredictConfig`, `GenerateConfig` or `ExploreConfig`.
 
     Returns:
         What is wrong; empty if nothing is.
@@ -41,10 +42,14 @@ def problems(config: Any) -> list[str]:
     found = [f"{setting.key} {wrong}" for setting, value in walk(config) if (wrong := setting.problem(value))]
     match config:
         case TrainConfig():
-            found += _train_contradictions(config)
+            # A value out of range is told once, and not held against others as well.
+            out = [setting.key for setting, value in walk(config) if "." in setting.key and setting.problem(value)]
+            found += (line for line in _train_contradictions(config) if not any(key in line for key in out))
         case PredictConfig() if (config.text is None) == (config.file is None):
             given = "got both" if config.text is not None else "got neither"
             found.append(f"predict reads text=... or file=... (- is standard input), {given}; give one")
+        case ExploreConfig() if config.text is not None and config.file is not None:
+            found.append("explore reads text=... or file=..., got both; give one")
     return found
 
 
@@ -61,6 +66,8 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
     optimizer = config.optimizer
     if isinstance(optimizer, SGDConfig) and optimizer.nesterov and optimizer.momentum == 0:
         yield "optimizer.nesterov=true needs optimizer.momentum above 0, got 0.0; try optimizer.momentum=0.9"
+    if config.resume is None and config.resume_allow is not None:
+        yield f"resume_allow={config.resume_allow} is of resume=RUN, got none; leave it out"
     if config.resume is not None and config.name is not None:
         yield f"resume={config.resume} goes on in that run's folder, so name={config.name} has no use; leave name out"
 

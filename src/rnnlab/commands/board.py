@@ -52,10 +52,12 @@ def main(argv: list[str]) -> int:
         if arguments.runs:
             logdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rnnlab-board-")))
             link_runs([find_run(name) for name in arguments.runs], logdir)
-        command = [sys.executable, "-m", "tensorboard.main", f"--logdir={logdir}", f"--host={HOST}", f"--port={port}"]
+        # -P: a tensorboard/ in this folder is not the one that is meant.
+        command = [sys.executable, "-P", "-m", "tensorboard.main", f"--logdir={logdir}"]
+        command += [f"--host={HOST}", f"--port={port}", *_OPTIONS]
         # A file, not a pipe: nobody reads a pipe while TensorBoard serves, and a full one would stop it.
         complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
-        process = subprocess.Popen([*command, *_OPTIONS], stderr=complaints)
+        process = subprocess.Popen(command, stderr=complaints)
         # TensorBoard must not outlive this command, whoever ends it.
         signal.signal(signal.SIGTERM, _stop)
         try:

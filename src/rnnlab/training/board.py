@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from rnnlab.config import NO_HYPERPARAMETERS, TrainConfig
 from rnnlab.data.windows import Window
+from rnnlab.errors import CannotWriteError
 from rnnlab.inspection.gates import gate_activations, has_gates, saturation
 from rnnlab.schema import plain, walk
 from rnnlab.tasks.base import Scores, Task
 from rnnlab.training.figures import can_draw, confusion_figure, gates_figure, reliability_figure
-from rnnlab.training.logs import EventLog
+from rnnlab.training.logs import EventLog, log
 from rnnlab.training.projector import shown_token, write_projector
 
 # Engines give the same numbers: no columns of TensorBoard's table of settings.
@@ -36,6 +37,7 @@ class Board:
         self._events, self._task, self._settings = events, task, config
         self._config = config.trainer
         self._run, self._device = run, device
+        self._is_told = False
 
     def begin(self) -> None:
         """Write what a new run has once: its settings, and which charts belong side by side."""
@@ -110,7 +112,16 @@ class Board:
         if self._config.figures:
             embedding = getattr(scored, "embedding", None)
             if isinstance(embedding, nn.Embedding) and self._task.has_vocabulary:
-                write_projector(self._run, self._task.vocabulary.tokens, embedding.weight)
+                self._project(embedding.weight)
+
+    def _project(self, vectors: Tensor) -> None:
+        """Write the embedding projector's files; a disk that is full costs them, not the run."""
+        try:
+            write_projector(self._run, self._task.vocabulary.tokens, vectors)
+        except CannotWriteError as error:
+            if not self._is_told:
+                log.warning("%s; training goes on", error)
+            self._is_told = True
 
     def _gates(self, model: nn.Module, step: int) -> None:
         """Read the gates on the beginning of the validation split."""
