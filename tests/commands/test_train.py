@@ -142,12 +142,13 @@ def test_the_bar_ends_on_the_last_epoch(train, monkeypatch):
     assert shown == [*((step, 0) for step in range(1, 7)), *((step, 1) for step in range(7, 13))]
 
 
-def test_runs_without_a_name_are_named_after_task_and_model_and_never_share_a_folder(corpora, outputs, capsys):
+def test_runs_without_a_name_are_named_after_what_was_typed_and_never_share_a_folder(corpora, outputs, capsys):
     small = ["trainer.max_steps=1", "trainer.batch_size=8", "model.hidden_size=6", "trainer.threads=1"]
     for _ in range(2):
         assert main(["train", "task=music", "model=gru", f"task.corpus={corpora['music']}", *small]) == 0
-    assert {path.name for path in outputs.iterdir()} == {"music-gru", "music-gru-2"}
-    assert capsys.readouterr().out.splitlines()[-1].endswith("music-gru-2")
+    name = "music-gru-corpus=tunes-batch_size=8-hidden_size=6"
+    assert {path.name for path in outputs.iterdir()} == {name, f"{name}-2"}
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"{name}-2")
 
 
 def test_a_name_with_slashes_is_what_run_takes(train, outputs):
