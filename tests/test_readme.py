@@ -20,7 +20,8 @@ def small(words: list[str], corpora: dict[str, Path]) -> list[str]:
         return words
     task = next((word.removeprefix("task=") for word in words if word.startswith("task=")), "sentiment")
     given = {word.partition("=")[0] for word in words}
-    added = ["experiment=smoke", "trainer.max_steps=6", "trainer.threads=1", f"task.corpus={corpora[task]}"]
+    added = ["experiment=smoke", "trainer.max_steps=6", "trainer.threads=1"]
+    added += [f"task.corpus={corpora[task]}"] if task in corpora else []
     return [*words, *(word for word in added if word.partition("=")[0] not in given)]
 
 

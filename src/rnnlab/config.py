@@ -109,11 +109,17 @@ class Split(Enum):
 @_schema
 class TaskConfig:
     name: str = MISSING
+
+
+@_schema
+class CorpusConfig(TaskConfig):
+    """What every task shares that reads a corpus."""
+
     corpus: Annotated[str, MinLen(1), doc("a named corpus, or the path of your own file or folder")] = MISSING
 
 
 @_schema
-class NextWordConfig(TaskConfig):
+class NextWordConfig(CorpusConfig):
     min_count: Annotated[
         int | None,
         Ge(1),
@@ -129,7 +135,7 @@ class NextWordConfig(TaskConfig):
 
 
 @_schema
-class SentimentConfig(TaskConfig):
+class SentimentConfig(CorpusConfig):
     text_column: Annotated[str, MinLen(1), doc("column or JSON key of the text")] = "text"
     label_column: Annotated[str, MinLen(1), doc("column or JSON key of the label")] = "label"
     max_len: Annotated[int | None, Ge(1), Le(1_000_000), doc("tokens read of each text; null: all")] = 400
@@ -141,10 +147,35 @@ class SentimentConfig(TaskConfig):
 
 
 @_schema
-class MusicConfig(TaskConfig):
+class MusicConfig(CorpusConfig):
     max_len: Annotated[
         int | None, Ge(8), Le(1_000_000), doc("longer tunes are left out of training, characters; null: none")
     ] = 2000
+
+
+@_schema
+class SyntheticConfig(TaskConfig):
+    """What every task shares whose sequences are drawn from the seed, new ones at every pass."""
+
+    train_sequences: Annotated[int, Ge(1), Le(100_000_000), doc("sequences drawn for each pass")] = 10_000
+    score_sequences: Annotated[int, Ge(1), Le(1_000_000), doc("sequences of valid and of test, the same always")] = 1000
+
+
+@_schema
+class AddingConfig(SyntheticConfig):
+    seq_len: Annotated[int, Ge(2), Le(100_000), doc("steps of a sequence: two of its numbers are to be added")] = 100
+
+
+@_schema
+class CopyConfig(SyntheticConfig):
+    delay: Annotated[int, Ge(1), Le(100_000), doc("steps between the symbols and the sign to repeat them")] = 20
+
+
+@_schema
+class BallConfig(SyntheticConfig):
+    seq_len: Annotated[int, Ge(4), Le(100_000), doc("steps of a flight; scoring hides its second half")] = 40
+    radius: Annotated[float, Ge(0.01), Le(0.9), doc("of the ball, in a box from -1 to 1")] = 0.1
+    speed: Annotated[float, Ge(0.001), Le(1), doc("way of the ball in a step, in half widths of the box")] = 0.1
 
 
 @_schema
@@ -366,7 +397,14 @@ COMMANDS: dict[str, type] = {
 
 # group -> choice -> schema. A choice is a file configs/<group>/<choice>.yaml; several files may share a schema.
 SCHEMAS: dict[str, dict[str, type]] = {
-    "task": {"next_word": NextWordConfig, "sentiment": SentimentConfig, "music": MusicConfig},
+    "task": {
+        "next_word": NextWordConfig,
+        "sentiment": SentimentConfig,
+        "music": MusicConfig,
+        "adding": AddingConfig,
+        "copy": CopyConfig,
+        "ball": BallConfig,
+    },
     "model": {"base": ModelConfig},
     "optimizer": {"sgd": SGDConfig, "adam": AdamConfig, "rmsprop": RMSpropConfig},
     "scheduler": {"constant": SchedulerConfig, "step": StepConfig, "plateau": PlateauConfig, "cosine": CosineConfig},

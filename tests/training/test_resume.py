@@ -101,6 +101,16 @@ def test_a_run_that_died_and_was_resumed_is_the_run_that_did_not(lab, tmp_path, 
         assert resumed.scored_model.state_dict()[name].equal(tensor)
 
 
+@pytest.mark.parametrize("task", ["adding", "copy", "ball"])
+def test_a_run_on_drawn_sequences_goes_on_with_those_that_would_have_come(lab, tmp_path, differences, task):
+    config = lab.config(task, max_steps=9, checkpoint_every_steps=3, eval_every_steps=4, cell=Cell.gru, dropout=0.2)
+    lab.fit(tmp_path / "straight", config)
+    lab.fit_until(tmp_path / "resumed", config, 4)
+    lab.fit_until(tmp_path / "resumed", config, 8, resume=True)
+    lab.resume(tmp_path / "resumed", config)
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
+
+
 def test_windows_of_random_length_go_on_where_they_were(lab, tmp_path, differences):
     config = lab.config(random_bptt=True, bptt_len=18, max_steps=14, checkpoint_every_steps=4, num_samples=0)
     windows = [len(lab.task(config).train_windows(epoch)) for epoch in range(2)]

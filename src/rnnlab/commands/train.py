@@ -17,7 +17,7 @@ from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
-from rnnlab.config import CosineConfig, Precision, TrainConfig
+from rnnlab.config import CorpusConfig, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.errors import ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_up
@@ -56,7 +56,8 @@ def run(request: Request) -> int:
     device = choose_device(config.trainer.device.value)
     machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
     task = build_task(config.task, config.trainer, config.seed)
-    log.info("reading corpus %s", config.task.corpus)
+    if isinstance(config.task, CorpusConfig):
+        log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
     windows = task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
     startup.lap("corpus")
@@ -185,6 +186,7 @@ def _dry_run(task: Task, model: nn.Module, precision: Precision, device: torch.d
         loss = task.nats(model, outputs, window) / count
     loss.backward()
     milliseconds = 1e3 * (time.perf_counter() - began)
-    shape = tuple(window.inputs.shape)
-    log.info("dry run: first window (T, B) = %s, loss %.4f nats, %.0f ms", shape, float(loss.detach()), milliseconds)
+    shape = tuple(window.inputs.shape[:2])
+    message = "dry run: first window (T, B) = %s, loss %.4f %s, %.0f ms"
+    log.info(message, shape, float(loss.detach()), task.loss_unit, milliseconds)
     return 0
