@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": set(),
     "evaluation": set(),
     "generation": {"cells", "data.abc"},
-    "inspection": {"cells"},
+    "inspection": {"cells", "data.windows"},
     "benchmarks": {"cells", "config", "data", "hardware", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},

@@ -319,6 +319,12 @@ class TrainerConfig:
     tune_allocator: Annotated[bool, doc("keep freed memory for the next step (Linux): faster on a CPU")] = True
     log_every_steps: Annotated[int, Ge(1), Le(1_000_000_000), doc("steps between TensorBoard points")] = 20
     histograms: Annotated[bool, doc("weights, gradients and gate saturation at each evaluation")] = False
+    xray_every: Annotated[
+        int | None,
+        Ge(1),
+        Le(1_000_000_000),
+        doc("steps between looks at how far gradients reach and units saturate; null: never"),
+    ] = None
     profile: Annotated[bool, doc("time some steps by part: profile/ in the run's folder")] = False
     checkpoint_every_steps: Annotated[
         int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")
@@ -388,11 +394,24 @@ class GenerateConfig(UseConfig):
     json: Annotated[bool, doc("print JSON instead of the texts")] = False
 
 
+@_schema
+class XrayConfig(UseConfig):
+    split: Annotated[Split, doc("whose sequences are looked at")] = Split.valid
+    steps: Annotated[
+        int, Ge(4), Le(2000), doc("steps of states and gradients; a sequence with one target stays whole")
+    ] = 64
+    rows: Annotated[int, Ge(1), Le(256), doc("sequences whose states and gradients are followed")] = 4
+    places: Annotated[int, Ge(1), Le(10_000), doc("targets scored with less and less history before them")] = 96
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("of probes, places and shuffled histories")] = 0
+    json: Annotated[bool, doc("print what xray.json holds instead of sentences")] = False
+
+
 COMMANDS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "generate": GenerateConfig,
+    "xray": XrayConfig,
 }
 
 # group -> choice -> schema. A choice is a file configs/<group>/<choice>.yaml; several files may share a schema.

@@ -49,6 +49,7 @@ SCENARIOS = {
     "with a moving average": ({"averaging": Averaging.ema, "averaging_decay": 0.7, "num_samples": 1}, [5]),
     "before the average begins": ({"averaging": Averaging.ema, "averaging_start_epoch": 1, "max_steps": 9}, [4]),
     "with a mean that began": ({"averaging": Averaging.mean, "averaging_start_epoch": 1, "max_steps": 12}, [10]),
+    "looked inside": ({"xray_every": 2, "dropout": 0.2}, [5]),
     "with dropout": ({"dropout": 0.5, "num_layers": 2, "num_samples": 1}, [5]),
     "with momentum and plateau": (
         {"optimizer": SGD, "scheduler": PlateauConfig(name="plateau", gamma=0.5), "eval_every_steps": 1},

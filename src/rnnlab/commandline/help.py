@@ -18,6 +18,7 @@ _ABOUT = {
     "train": "Train a model: choose a task, a model, an optimizer; set what should differ.",
     "evaluate": "Score a finished run on a split of its corpus.",
     "predict": "Show what a run makes of a text: its class, or the likeliest next tokens.",
+    "xray": "Measure how far back a run's states, gradients and losses reach.",
     "generate": "Let a language model write on from a prompt, or a music model write tunes.",
 }
 _EXAMPLES = {
@@ -36,6 +37,10 @@ _EXAMPLES = {
         "rnnlab predict run=sentiment-lstm file=reviews.txt --json",
         "echo 'the state of the' | rnnlab predict run=next_word-lstm -",
     ],
+    "xray": [
+        "rnnlab xray run=adding-lstm",
+        "rnnlab xray run=next_word-lstm steps=128 split=test",
+    ],
     "generate": [
         "rnnlab generate run=music-lstm count=3 seed=7",
         "rnnlab generate run=music-lstm prompt='K:Dmaj' output=tunes",
@@ -45,7 +50,7 @@ _EXAMPLES = {
 _OPTIONS = {
     "-m": ("run every combination of values: seed=0,1,2 or 'seed=range(5)'", ("train",)),
     "--dry-run": ("dry_run=true", ("train",)),
-    "--json": ("json=true", ("evaluate", "predict", "generate")),
+    "--json": ("json=true", ("evaluate", "predict", "generate", "xray")),
     "--cfg job": ("print the settings in force and do nothing", ()),
     "--config-dir DIR": ("your own configs, in the same folders: DIR/model/mine.yaml", ("train",)),
     "--debug": ("show the traceback of an error", ()),

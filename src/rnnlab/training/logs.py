@@ -44,6 +44,7 @@ NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
         "sample_len",
         "threads",
         "tune_allocator",
+        "xray_every",
     )
 }
 
