@@ -71,6 +71,7 @@ CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "scheduler.final_share": ("music", "0.9", ("scheduler=cosine", "scheduler.warmup_steps=0")),
     "trainer.batch_size": ("music", "5", ()),
     "trainer.bptt_len": ("music", "9", ()),
+    "trainer.auto_bptt_len": ("copy", "true", ("trainer.bptt_len=2",)),
     "trainer.random_bptt": ("next_word", "true", ()),
     "trainer.accumulate": ("music", "2", ()),
     "trainer.clip_grad_norm": ("music", "0.01", ()),

@@ -294,6 +294,9 @@ class TrainerConfig:
         Le(1_000_000),
         doc("steps a gradient reaches back; null: the whole sequence (classifiers)"),
     ] = None
+    auto_bptt_len: Annotated[
+        bool, doc("take the shortest bptt_len whose gradient agrees with 256 steps', measured after a warm-up")
+    ] = False
     random_bptt: Annotated[bool, doc("draw each window's length around bptt_len (next_word)")] = False
     accumulate: Annotated[int, Ge(1), Le(100_000), doc("windows whose gradients make one step")] = 1
     clip_grad_norm: Annotated[float | None, Gt(0), Le(1e6), doc("largest global gradient norm; null: never clip")] = 1.0

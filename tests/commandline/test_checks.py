@@ -103,6 +103,8 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"task": "copy", "model": {"decoder": c.Decoder.adaptive}}, ["model.decoder=adaptive", "task=copy"]),
     ({"task": "copy", "model": {"sampled_words": 3}}, ["model.sampled_words=3", "task=copy"]),
     ({"task": "adding", "trainer": {"bptt_len": 9}}, ["trainer.bptt_len=9", "task=adding"]),
+    ({"task": "adding", "trainer": {"auto_bptt_len": True}}, ["trainer.auto_bptt_len=true", "task=adding"]),
+    ({"task": "copy", "trainer": {"auto_bptt_len": True}}, ["trainer.auto_bptt_len=true", "trainer.bptt_len", "null"]),
     ({"task": "ball", "trainer": {"random_bptt": True}}, ["trainer.random_bptt=true", "task=ball"]),
 ]
 

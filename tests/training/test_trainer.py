@@ -679,4 +679,6 @@ def test_looking_inside_changes_no_weight_and_says_what_it_costs(lab, tmp_path, 
 def test_a_model_that_cannot_be_looked_into_is_told_before_it_trains(lab, tmp_path):
     config = lab.config(xray_every=3)
     with pytest.raises(ConfigError, match="trainer.xray_every=3 cannot look into the model of task=next_word"):
-        trainer_module.Trainer(lab.task(config), torch.nn.Linear(2, 2), config, tmp_path, torch.device("cpu"), report=print)
+        trainer_module.Trainer(
+            lab.task(config), torch.nn.Linear(2, 2), config, tmp_path, torch.device("cpu"), report=print
+        )

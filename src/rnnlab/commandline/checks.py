@@ -121,6 +121,10 @@ def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) 
         yield f"trainer.bptt_len={trainer.bptt_len} cannot go with task=sentiment: each text is read whole; set null"
     if task == "next_word" and trainer.bptt_len is None:
         yield "trainer.bptt_len must be given with task=next_word, got null: its text never ends; try 35"
+    if trainer.auto_bptt_len and (classifier or task == "adding"):
+        yield f"trainer.auto_bptt_len=true cannot go with task={task}: each sequence is read whole; set false"
+    elif trainer.auto_bptt_len and trainer.bptt_len is None:
+        yield "trainer.auto_bptt_len=true needs trainer.bptt_len for its warm-up, got null; try 32"
     if trainer.random_bptt and task in ("music", "sentiment", *SYNTHETIC):
         yield f"trainer.random_bptt=true is for task=next_word, got task={task}; set false"
 

@@ -70,7 +70,7 @@ def _of_a_stream(task: Task, model: nn.Module, source: WindowSource, rows: int, 
     sequences = Window(inputs, targets, None, starts)
     steps = min(steps, len(inputs) - 1)
     with torch.no_grad():
-        before = Window(inputs[:-steps], targets[:-steps], None, starts)
+        before = Window(inputs[:-steps], targets[:-steps], None, starts).to(next(model.parameters()).device)
         _, state = task.forward(model, before, None)
     return HeldOut(Window(inputs[-steps:], targets[-steps:], None, ~starts), state, sequences, per_step=True)
 

@@ -18,6 +18,7 @@ from rnnlab.cells.reference import States, gru_gates, lstm_gates
 from rnnlab.inspection.chains import Chain
 
 _TINY = 1e-300
+_ROUNDING = 1e-14
 
 Product = Callable[[Tensor], Tensor]
 
@@ -139,13 +140,13 @@ def _bidiagonal(push: Product, pull: Product, like: Tensor, steps: int, generato
         left = push(rights[j])
         if beta is not None:
             left = left - beta[:, None] * lefts[-1]
-        alpha, left = _normalised(_orthogonal(left, lefts), lefts, generator)
+        alpha, left = _normalised(_orthogonal(left, lefts), lefts, result, generator)
         result[:, j, j] = alpha
         lefts.append(left)
         if j + 1 == steps:
             break
         right = pull(left) - alpha[:, None] * rights[j]
-        beta, right = _normalised(_orthogonal(right, rights), rights, generator)
+        beta, right = _normalised(_orthogonal(right, rights), rights, result, generator)
         result[:, j, j + 1] = beta
         rights.append(right)
     return result
@@ -159,14 +160,25 @@ def _orthogonal(vector: Tensor, basis: list[Tensor]) -> Tensor:
     return vector
 
 
-def _normalised(vector: Tensor, basis: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return lengths and unit vectors; where nothing is left, length 0 and any direction outside the basis."""
+def _normalised(
+    vector: Tensor, basis: list[Tensor], so_far: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return lengths and unit vectors; where nothing but rounding is left, length 0 and a direction outside the basis.
+
+    Args:
+        vector: (B, H), orthogonal to the basis but for rounding.
+        basis: unit vectors, (B, H) each.
+        so_far: lengths found before, (B, n, n): what rounding is measured by.
+        generator: of new directions.
+    """
     length = vector.norm(dim=1)
-    is_gone = length <= _TINY
+    is_gone = length <= _ROUNDING * so_far.amax((1, 2)) + _TINY
     unit = vector / length.masked_fill(is_gone, 1.0)[:, None]
     if bool(is_gone.any()):
         unit = torch.where(is_gone[:, None], _fresh(basis, vector, generator), unit)
-    return length.masked_fill(is_gone, 0.0), unit
+    # A short rest of a long vector is no longer orthogonal once it is stretched.
+    unit = _orthogonal(unit, basis)
+    return length.masked_fill(is_gone, 0.0), unit / unit.norm(dim=1, keepdim=True).clamp(min=_TINY)
 
 
 def _fresh(basis: list[Tensor], like: Tensor, generator: torch.Generator) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rnnlab.data.windows import Window
 
+LONGEST = 256  # steps of history, where every step has a target
 NEAR = 0.05  # of what history brings may be missing
 
 
@@ -83,8 +84,8 @@ def _places(window: Window, generator: torch.Generator, count: int) -> tuple[Ten
         return rows, lengths[rows] - 1, lengths[rows]
     # The last quarter, so that every place has the same three quarters before it.
     longest = int(lengths.max())
-    history = max(1, longest - longest // 4)
-    candidates = [(row, end) for row in range(num_rows) for end in range(history - 1, int(lengths[row]))]
+    history = min(LONGEST, max(1, longest - longest // 4))
+    candidates = [(row, end) for row in range(num_rows) for end in range(longest - longest // 4 - 1, int(lengths[row]))]
     chosen = torch.randperm(len(candidates), generator=generator)[:count].sort().values.tolist()
     rows, ends = torch.tensor([candidates[index] for index in chosen]).T
     return rows, ends, torch.full((len(chosen),), history)

@@ -33,7 +33,8 @@ ModelLoss = Callable[[nn.Module], Tensor]
 def exact_copy(model: nn.Module) -> nn.Module:
     """Return a model in float64 and eval mode whose recurrence runs by the equations: every derivative is exact."""
     double = copy.deepcopy(model).double().cpu().eval()
-    double.recurrent.backend = "reference"  # pyright: ignore[reportArgumentType]
+    recurrent: Any = double.recurrent
+    recurrent.backend, recurrent.clip_state_grad, recurrent.recompute = "reference", None, False
     return double
 
 
@@ -68,7 +69,7 @@ def look(
         by_lag = gradients[chain.name]
         layers[chain.name] = {
             **_jacobian_facts(chain, generator),
-            "gradient_share": by_lag.shares.tolist(),
+            "gradient_share": [_finite(share) for share in by_lag.shares.tolist()],
             "gradient_norm_by_distance": by_lag.norms.tolist(),
             "gradient_norm": by_lag.total,
             "steps_with_90_percent_of_gradient": steps_that_hold(by_lag.shares, PART),

@@ -80,8 +80,8 @@ class Trainer:
         self._step_seconds = 0.0
         if config.trainer.xray_every is not None and not can_unroll(model):
             raise ConfigError(
-                f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it has "
-                "no recurrent layers of rnnlab.cells; set null"
+                f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it "
+                "has no recurrent layers of rnnlab.cells; set null"
             )
 
     def resume(self) -> None:
