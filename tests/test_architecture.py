@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": set(),
     "generation": {"cells", "data.abc"},
     "inspection": {"cells", "data.windows"},
-    "benchmarks": {"cells", "config", "data", "hardware", "tasks", "training"},
+    "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs"},

@@ -31,6 +31,7 @@ PLAIN = {
 VERBS = {**COMPOSED, **PLAIN}
 BENCHMARKS = {
     "cells": "one layer beside torch.nn's: training, packed rows, inference, token by token",
+    "generate": "drawing a text token by token, beside a call of torch.nn for each",
     "start": "seconds from pressing enter to the first step, for each corpus on this machine",
     "train": "whole training steps beside the loops people write: same losses, then time and memory",
 }

@@ -54,7 +54,7 @@ def sample(
         `count` lists of at most `num_tokens` ids; the prompt is not repeated in them.
 
     Raises:
-        ValueError: an argument is out of its range, every token is forbidden, or the model's logits are nan or infinite.
+        ValueError: an argument is out of its range, every token is forbidden, or a logit is nan or infinite.
     """
     choose = _chooser(num_tokens, temperature, top_k, top_p, count, generator, forbidden_ids)
     samples: list[list[int]] = [[] for _ in range(count)]
@@ -166,7 +166,7 @@ def _chooser(
         # The largest logit goes to 0 first, in float64: a small temperature must give neither infinity nor 0/0.
         logits = (logits - largest).double() / temperature
         # The token at which the summed probability passes a uniform number below 1, scaled to the sum, which rounding
-        # keeps from being 1. Tokens of probability 0 do not raise the sum, so that none of them is ever where it passes.
+        # keeps from being 1. A token of probability 0 does not raise the sum, so that it is never where that passes.
         sums = filter_logits(logits, top_k=top_k, top_p=top_p).softmax(dim=-1).cumsum(dim=-1)
         level = torch.rand((len(sums), 1), dtype=torch.float64, device=source.device, generator=source)
         return torch.searchsorted(sums, level.to(sums.device) * sums[:, -1:], right=True).squeeze(-1)
