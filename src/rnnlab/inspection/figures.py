@@ -55,8 +55,10 @@ def _states(report: dict[str, Any], axes: Axes) -> bool:
 
 
 def _gradient(report: dict[str, Any], axes: Axes) -> bool:
-    for name, layer in report["layers"].items():
-        norms = layer["gradient_norm_by_distance"]
+    by_layer = {name: layer["gradient_norm_by_distance"] for name, layer in report["layers"].items()}
+    if not any(norm > 0 for norms in by_layer.values() for norm in norms):
+        return False
+    for name, norms in by_layer.items():
         _log_line(axes, range(len(norms)), norms, name, "-")
     axes.set_xlabel("distance from the loss, steps")
     axes.set_ylabel("|dL / dh_t|")
