@@ -175,7 +175,7 @@ def _layer_sentences(name: str, layer: dict[str, Any]) -> list[str]:
             + ("" if rate is None else f"; it {verb} by {rate:.3g} a step")
         )
     exponent = layer["lyapunov_exponents"][0]
-    fate = "is forgotten" if exponent < -0.01 else "grows" if exponent > 0.01 else "neither grows nor is forgotten"
+    fate = "is forgotten" if exponent < -0.02 else "grows" if exponent > 0.02 else "neither grows nor is forgotten"
     told.append(
         f"{name}: a small change of its state is multiplied by {layer['decay']:.3g} a step in the long run and {fate} "
         f"(Lyapunov exponent {exponent:.3g})"
