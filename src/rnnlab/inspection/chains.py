@@ -104,7 +104,8 @@ def unroll(stack: Stack, x: Tensor, state: State = None, lengths: Tensor | None 
             own = torch.take_along_dim(x, order[..., None], 0).masked_fill(~alive[..., None], 0)
             zero = x.new_zeros(num_rows, stack.hidden_size)
             before = tuple(s[row] for s in given) or (zero,) * len(stack.state_names)
-            weights = Weights(*(None if w is None else w.detach() for w in stack.layer_weights(layer, direction)))
+            given_weights = (None if w is None else w.detach() for w in stack.layer_weights(layer, direction))
+            weights = Weights(*given_weights)  # pyright: ignore[reportArgumentType]
             chain = Chain(
                 f"layer_{layer}{'_reverse' if direction else ''}",
                 stack.cell,

@@ -131,8 +131,8 @@ class _Walk:
         to_inputs = [chain.x.new_zeros(1, *chain.x.shape[1:]) for _ in entering]
         state = [chain.x.new_zeros(1, *part.shape) for part in last]
         for t in range(chain.num_steps - 1, -1, -1):
-            alive = (t < chain.lengths)[:, None]
-            is_last = (t == chain.lengths - 1)[:, None]
+            alive = (chain.lengths > t)[:, None]
+            is_last = (chain.lengths - 1 == t)[:, None]
             entered = torch.where(alive, _gather(entering, chain.order[t]), 0)
             state[0] = _plus(state[0], entered)
             state = [_plus(part, torch.where(is_last, grad, 0)[None]) for part, grad in zip(state, last, strict=True)]
