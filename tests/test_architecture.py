@@ -18,13 +18,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": set(),
     "generation": {"cells", "data.abc"},
     "inspection": {"cells", "data.windows"},
+    "reports": {"wording"},
+    "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
-    "commandline": {"cli", "config", "plugins", "schema", "wording", "runs"},
+    "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
-TORCH_FREE_MODULES = {"cli", "config", "schema", "runs", "json_files", "plugins", "wording", "errors", "startup"}
+TORCH_FREE_MODULES = {
+    "cli",
+    "config",
+    "schema",
+    "runs",
+    "json_files",
+    "plugins",
+    "wording",
+    "errors",
+    "startup",
+    "selection",
+}
 
 
 def modules() -> dict[str, Path]:
@@ -78,9 +91,9 @@ def test_a_module_imports_only_what_its_wing_may(module):
     assert not wrong, f"{module} imports {sorted(wrong)}"
 
 
-def test_the_command_line_imports_no_torch():
+def test_the_command_line_reports_and_sweeps_import_no_torch():
     for module, path in modules().items():
-        if module in TORCH_FREE_MODULES or module.partition(".")[0] == "commandline":
+        if module in TORCH_FREE_MODULES or module.partition(".")[0] in ("commandline", "reports", "sweeps"):
             heavy = {name.partition(".")[0] for name in imports_of(path, at_import_time=True)}
             assert not heavy & {"torch", "tensorboard", "numpy", "safetensors"}, module
 

@@ -11,9 +11,10 @@ import pytest
 
 from rnnlab.cli import main
 from rnnlab.commandline.completion import suggestions
-from rnnlab.commandline.compose import check_sweep, read_arguments
+from rnnlab.commandline.compose import read_arguments
 from rnnlab.commandline.help import command_help
 from rnnlab.commandline.menu import read_menu
+from rnnlab.commandline.sweep_request import read_sweep
 from rnnlab.errors import ConfigError
 from rnnlab.plugins import task_names, task_plugin
 from rnnlab.runs import read_json
@@ -137,7 +138,7 @@ def test_a_sweep_and_a_users_experiment_can_choose_it(tmp_path, outputs, corpora
     )
     assert main(["train", f"--config-dir={tmp_path / 'own'}", "experiment=mine", "--cfg", "job"]) == 0
     assert "  times: 5\n" in capsys.readouterr().out
-    assert check_sweep(read_arguments("train", ["task=mirror,music", "task.corpus=x"])) == {"task"}
+    assert read_sweep(read_arguments("train", ["task=mirror,music", "task.corpus=x"])).varied.keys() == {"task"}
     assert main(["train", "-m", "task=mirror,music", "task.corpus=x", "task.times=1"]) == 2
     assert "unknown setting task.times" in capsys.readouterr().err, "music does not have it"
 

@@ -23,8 +23,14 @@ COMPOSED = {
     "xray": "how far a run remembers, and its gradients reach: run=NAME",
 }
 PLAIN = {
-    "runs": "list the runs under outputs/",
+    "runs": "list the runs under outputs/: task=music status=done sort=score",
+    "show": "a run on one page: settings, scores, curves, samples",
+    "compare": "is one run better than another, or is it chance?",
+    "diff": "the settings in which runs differ",
+    "report": "one HTML page of a run or a sweep",
+    "rm": "remove runs; asks first",
     "board": "open TensorBoard on them",
+    "init": "a folder with configs for your own data",
     "bench": "how fast this machine is, beside torch.nn",
     "doctor": "what this machine has, and what works on it",
 }
@@ -43,7 +49,7 @@ usage: rnnlab VERB [key=value ...]
 
 Start with:
   rnnlab train task=sentiment model=lstm     a first model
-  rnnlab train --help                        all it can be told
+  rnnlab                                     what to type next
 
 rnnlab VERB --help explains a verb.
 Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
@@ -93,7 +99,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     """Find the verb and run it."""
-    if not argv or argv[0] in ("-h", "--help", "help"):
+    if not argv:
+        from rnnlab.commands._welcome import welcome
+
+        print(welcome())
+        return 0
+    if argv[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))
         print(USAGE.format(verbs="\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())))
         return 0
@@ -119,10 +130,10 @@ def _run(argv: list[str]) -> int:
 def _run_composed(verb: str, argv: list[str]) -> int:
     """Run a verb whose settings Hydra composes."""
     if "--help" in argv or "-h" in argv:
-        from rnnlab.commandline.help import command_help
+        from rnnlab.commandline.help import command_help, print_help
         from rnnlab.commandline.options import config_dir
 
-        print(command_help(verb, config_dir(argv)))
+        print_help(command_help(verb, config_dir(argv)))
         return 0
     from rnnlab.commandline.compose import compose_request, read_arguments
     from rnnlab.config import COMMANDS

@@ -409,6 +409,30 @@ class XrayConfig(UseConfig):
     json: Annotated[bool, doc("print what xray.json holds instead of sentences")] = False
 
 
+class Sampler(Enum):
+    tpe = "tpe"
+    random = "random"
+
+
+@_schema
+class SearchConfig:
+    """`hydra/sweeper=optuna`: what `hydra.sweeper.*` sets."""
+
+    n_trials: Annotated[int, Ge(1), Le(100_000), doc("runs tried in all; those of an earlier start count")] = 20
+    sampler: Annotated[Sampler, doc("tpe learns from the trials so far, random does not")] = Sampler.tpe
+    n_startup_trials: Annotated[int, Ge(1), Le(100_000), doc("random ones first; as many before any is pruned")] = 5
+    seed: Annotated[int, Ge(0), Lt(2**31), doc("of the values tried")] = 0
+    prune: Annotated[bool, doc("stop a trial whose validation score falls behind the median of the others'")] = True
+    params: Annotated[dict[str, str] | None, doc("key: values to search, for a file; the command line wins")] = None
+
+
+@_schema
+class ParallelConfig:
+    """`hydra/launcher=joblib`: what `hydra.launcher.*` sets. Named as Hydra's users know it; joblib is not needed."""
+
+    n_jobs: Annotated[int, Ge(-1), Le(1024), doc("jobs side by side; -1: as many as cores")] = -1
+
+
 COMMANDS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
@@ -430,6 +454,24 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "model": {"base": ModelConfig},
     "optimizer": {"sgd": SGDConfig, "adam": AdamConfig, "rmsprop": RMSpropConfig},
     "scheduler": {"constant": SchedulerConfig, "step": StepConfig, "plateau": PlateauConfig, "cosine": CosineConfig},
+}
+
+# What a run of the same settings may differ in: it changes where, how fast and what is shown, not what is learned.
+NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
+    f"trainer.{name}"
+    for name in (
+        "checkpoint_every_steps",
+        "device",
+        "eval_batch_size",
+        "histograms",
+        "log_every_steps",
+        "num_samples",
+        "profile",
+        "sample_len",
+        "threads",
+        "tune_allocator",
+        "xray_every",
+    )
 }
 
 # Values taken as they stand, not through Hydra's grammar: people write commas, quotes and colons in a text.

@@ -253,13 +253,14 @@ def _run_folders(root: Path) -> Iterator[Path]:
     while pending:
         folder, depth = pending.pop()
         try:
-            entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+            # A name with a dot is no run's: `rm` renames a run to one before it takes it apart.
+            entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
         except OSError:
             continue
         for entry in entries:
             if is_run(entry):
                 yield entry
-            elif depth + 1 < _MAX_DEPTH and not entry.name.startswith("."):
+            elif depth + 1 < _MAX_DEPTH:
                 pending.append((entry, depth + 1))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.commandline.choices import choices, configs_folder
-from rnnlab.commandline.compose import Request, check_sweep, compose_request, read_arguments
+from rnnlab.commandline.compose import Request, compose_request, read_arguments
 from rnnlab.config import Averaging, Cell, SentimentConfig, TrainConfig
 from rnnlab.errors import ConfigError
 
@@ -231,25 +231,3 @@ def test_traps_are_found_in_files_that_a_chosen_file_chooses(tmp_path: Path):
     own(tmp_path, "hydra/callbacks/trap", "# @package _global_\nhydra: {callbacks: {x: {_target_: os.system}}}")
     options = own(tmp_path, "experiment/mine", "# @package _global_\ndefaults: [{override /hydra/callbacks: trap}]\n")
     assert "_target_" in error("train", *options, "experiment=mine")
-
-
-def test_a_sweep_is_looked_through_before_its_first_job():
-    arguments = read_arguments("train", ["model=rnn,lstm", "optimizer.lr=1e-3,3e-3", "seed=range(2)", "task=music"])
-    assert check_sweep(arguments) == {"model", "optimizer.lr", "seed"}
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["model=rnn,lstmm"], "model has no choice 'lstmm'"),
-        (["trainer.batch_size=8,x"], "trainer.batch_size must be a whole number, got 'x'"),
-        (["trainer.batch_size=8,0"], "trainer.batch_size must be at least 1, got 0"),
-        (["task=music", "model.bidirectional=false,true"], "model.bidirectional=true cannot go with task=music"),
-        (["hydra/launcher=nope", "seed=0,1"], "there is no config hydra/launcher/nope"),
-        (["hydra.callbacks=x", "seed=0,1"], "hydra.callbacks cannot be set"),
-    ],
-)
-def test_a_sweep_with_a_bad_value_does_not_start(argv: list[str], message: str):
-    with pytest.raises(ConfigError) as caught:
-        check_sweep(read_arguments("train", argv))
-    assert message in str(caught.value)

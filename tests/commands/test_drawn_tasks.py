@@ -33,6 +33,13 @@ def test_a_run_is_trained_scored_resumed_and_not_asked_to_write(task, train, cap
     assert f"run is a run of task={task}, which predict cannot show; try evaluate" in capsys.readouterr().err
 
 
+def test_runs_on_numbers_are_not_compared_by_resampling(train, capsys):
+    train("adding", "task.seq_len=6", name="a")
+    train("adding", "task.seq_len=6", "model=gru", name="b")
+    assert main(["compare", "a", "b"]) == 2
+    assert "a is a run of task=adding, whose errors compare does not resample" in capsys.readouterr().err
+
+
 def test_a_dry_run_tells_the_loss_in_its_unit(outputs, capsys):
     assert main(["train", "task=adding", "model=irnn", "trainer.threads=1", "--dry-run"]) == 0
     assert "first window (T, B) = (100, 50), loss " in (told := capsys.readouterr().err)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from rnnlab.plugins import task_plugin
 from rnnlab.schema import Setting, plain, settings
 from rnnlab.wording import close_matches
 
-_JOBS_CHECKED = 30  # of a sweep, before it starts: a second or two
+MAX_JOBS = 1024  # side by side
 # What Hydra and OmegaConf raise while they compose.
 COMPOSING = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError)
 
@@ -44,6 +44,7 @@ class Request:
         config: The same as plain JSON-able data, Enums as strings.
         overrides: `key=value` as typed.
         choices: The chosen file of each group: {"model": "lstm", "task": "sentiment", ...}.
+        config_dir: The folder of the user's own files among them, if any.
     """
 
     command: str
@@ -51,6 +52,7 @@ class Request:
     config: dict[str, Any]
     overrides: list[str]
     choices: dict[str, str]
+    config_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,10 @@ def read_arguments(command: str, argv: list[str]) -> Arguments:
         near = close_matches(option.lstrip("-").replace("-", "_"), read_menu(command).known, 1)
         return f"; settings go without --: {near[0]}=..." if near else ""
 
-    parser = one_line_errors(get_args_parser(), hint)
+    options = get_args_parser()
+    if command == "train":
+        options.add_argument("--jobs", type=int, help="how many jobs of a sweep run side by side")
+    parser = one_line_errors(options, hint)
     flags = parser.parse_intermixed_args(argv)
     for name, why in {
         "experimental_rerun": "it loads a pickle, which can run any code; type the run's settings again",
@@ -97,6 +102,11 @@ def read_arguments(command: str, argv: list[str]) -> Arguments:
     }.items():
         if getattr(flags, name) is not None:
             raise ConfigError(f"--{name.replace('_', '-')} is refused: {why}")
+    if command == "train" and flags.jobs is not None:
+        if not flags.multirun:
+            raise ConfigError("--jobs is for a sweep: add -m and lists of values")
+        if not 1 <= flags.jobs <= MAX_JOBS:
+            raise ConfigError(f"--jobs must be 1 to {MAX_JOBS}, got {flags.jobs}")
     if flags.resolve and not flags.cfg:
         raise ConfigError("--resolve goes with --cfg")
     if flags.config_dir and not Path(flags.config_dir).is_dir():
@@ -139,7 +149,7 @@ def compose_request(arguments: Arguments, *, sweep: bool = False) -> Request:
     for key, value in arguments.free.items():
         setattr(result, key, _free_value(settings(type(result))[key], value))
     raise_together(problems(result))
-    return Request(arguments.command, result, plain(result), arguments.typed, chosen)
+    return Request(arguments.command, result, plain(result), arguments.typed, chosen, arguments.config_dir)
 
 
 def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
@@ -152,7 +162,7 @@ def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
     Raises:
         ConfigError: Unknown keys or choices, wrong types, files that cannot be read or name code to run.
     """
-    menu = _menu(arguments)
+    menu = menu_of(arguments)
     parsed, found = overrides.parse(arguments.texts, menu, sweep=sweep)
     chosen = [entry for entry in parsed if overrides.is_group(entry, menu)]
     if arguments.config_dir is not None:
@@ -173,30 +183,6 @@ def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
     raise_together(found + overrides.value_problems(parsed, settings_of(config), menu))
     check_tree(config)
     return config
-
-
-def check_sweep(arguments: Arguments) -> set[str]:
-    """Look at a sweep before its first job: each listed value once, with the first of the others.
-
-    Returns:
-        The keys that vary.
-
-    Raises:
-        ConfigError: Anything that no job could start with.
-    """
-    menu = _menu(arguments)
-    parsed, found = overrides.parse(arguments.texts, menu, sweep=True)
-    raise_together(found)
-    own = [entry for entry in parsed if not entry.is_hydra_override()]
-    hydras = [str(entry.input_line) for entry in parsed if entry.is_hydra_override()]
-    lists = {entry.key_or_group: texts for entry in own if (texts := overrides.value_texts(entry))}
-    first = {key: texts[0] for key, texts in lists.items()}
-    jobs = [first, *({**first, key: text} for key, texts in lists.items() for text in texts[1:])]
-    for job in jobs[:_JOBS_CHECKED]:
-        texts = [*hydras, *(f"{key}={text}" for key, text in job.items())]
-        found += _job_problems(replace(arguments, texts=texts))
-    raise_together(found)
-    return {entry.key_or_group for entry in own if entry.is_sweep_override()}
 
 
 def settings_of(config: DictConfig) -> dict[str, Setting]:
@@ -221,7 +207,7 @@ def raise_together(found: list[str]) -> None:
         raise ConfigError(_joined(found))
 
 
-def _menu(arguments: Arguments) -> Menu:
+def menu_of(arguments: Arguments) -> Menu:
     """List what there is to choose; installed packages are looked through only for a task that is not ours.
 
     Raises:
@@ -244,15 +230,6 @@ def _compose(arguments: Arguments, texts: list[str]) -> DictConfig:
     """Compose with Hydra, exactly these overrides."""
     with initialized(arguments.command, arguments.config_dir):
         return hydra_compose(arguments.command, overrides=texts, return_hydra_config=True)
-
-
-def _job_problems(arguments: Arguments) -> list[str]:
-    """Return what is wrong with one job of a sweep."""
-    try:
-        compose_request(arguments, sweep=True)
-    except ConfigError as error:
-        return [line.strip() for line in str(error).splitlines() if not line.endswith("settings are wrong:")]
-    return []
 
 
 def _missing(command: str, keys: list[str]) -> str:

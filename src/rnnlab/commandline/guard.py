@@ -22,7 +22,18 @@ MAX_DEPTH = 50
 
 _RESOLVER = re.compile(r"\$\{[^{}]*:")
 _CODE_KEYS = {"_target_", "_args_", "_partial_", "()"}
-_PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
+# Named by a configuration, never called: rnnlab launches and searches itself.
+_PLUGINS = {
+    "hydra.launcher._target_": {
+        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+        "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    },
+    "hydra.sweeper._target_": {"hydra._internal.core_plugins.basic_sweeper.BasicSweeper"},
+}
+# Lines and options of a cluster's shell script: the user's to type, not a file's to bring.
+_SHELL_KEYS = ("hydra.launcher.setup", "hydra.launcher.additional_parameters")
 _HANDLERS = {"logging.StreamHandler"}
 _STREAMS = {"ext://sys.stdout", "ext://sys.stderr"}
 
@@ -58,8 +69,8 @@ def check_tree(config: DictConfig) -> None:
     """Look through a composed configuration, Hydra's part included, for anything that runs code.
 
     Raises:
-        ConfigError: `_target_` outside Hydra's own launchers and sweepers, a resolver such as `oc.env`, a callback, or
-            a log handler other than a stream.
+        ConfigError: `_target_` but of the launchers and sweepers that are known, a resolver such as `oc.env`, a
+            callback, a log handler other than a stream, or a line break in what a cluster's script is made of.
     """
     tree = OmegaConf.to_container(config, resolve=False)
     assert isinstance(tree, dict)
@@ -68,11 +79,12 @@ def check_tree(config: DictConfig) -> None:
         inside_hydra = key.startswith("hydra.")
         last = key.rpartition(".")[2]
         if last in _CODE_KEYS:
-            plugin = key.startswith(("hydra.launcher.", "hydra.sweeper.")) and str(value).startswith(_PLUGINS)
-            if last != "_target_" or not plugin:
+            if str(value) not in _PLUGINS.get(key, ()):
                 raise ConfigError(f"{key}: {last} is refused; a configuration names choices, it never runs code")
         elif isinstance(value, str) and not inside_hydra and _RESOLVER.search(value):
             raise ConfigError(f"{key}: only ${{other.key}} may be inserted, got {value!r}")
+        elif key.startswith("hydra.launcher.") and not str(value).isprintable():
+            raise ConfigError(f"{key} must be one printable line, got {value!r}")
         elif key.startswith(("hydra.job_logging.", "hydra.hydra_logging.")):
             wrong_stream = isinstance(value, str) and "ext://" in value and value not in _STREAMS
             if wrong_stream or (last in ("class", "factory") and value not in _HANDLERS):
@@ -113,8 +125,10 @@ def _check_keys(path: Path, data: Any) -> None:
         first, _, rest = key.partition(".")
         if key.rpartition(".")[2] in _CODE_KEYS:
             raise ConfigError(f"{path}: {key} is refused; a configuration names choices, it never runs code")
-        if first == "hydra" and rest.partition(".")[0] not in ("launcher", "sweeper", "sweep"):
-            raise ConfigError(f"{path}: {key} cannot be set; of Hydra's settings only launcher, sweeper and sweep can")
+        if first == "hydra" and rest.partition(".")[0] not in ("launcher", "sweeper"):
+            raise ConfigError(f"{path}: {key} cannot be set; of Hydra's settings only launcher and sweeper can")
+        if key.startswith(_SHELL_KEYS):
+            raise ConfigError(f"{path}: {key} goes into a shell script; give it on the command line")
         if isinstance(value, str) and _RESOLVER.search(value):
             raise ConfigError(f"{path}: {key}: only ${{other.key}} may be inserted, got {value!r}")
 

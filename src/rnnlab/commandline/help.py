@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -25,7 +30,7 @@ _EXAMPLES = {
     "train": [
         "rnnlab train task=sentiment model=lstm",
         "rnnlab train task=next_word model=gru trainer.max_epochs=5 seed=1 name=gru-1",
-        "rnnlab train -m model=rnn,lstm,gru optimizer.lr=1e-3,3e-3",
+        "rnnlab train -m model=rnn,lstm,gru optimizer.lr=1e-3,3e-3 seed=0,1,2",
     ],
     "evaluate": [
         "rnnlab evaluate run=sentiment-lstm",
@@ -48,7 +53,11 @@ _EXAMPLES = {
     ],
 }
 _OPTIONS = {
-    "-m": ("run every combination of values: seed=0,1,2 or 'seed=range(5)'", ("train",)),
+    "-m": (
+        "run every combination of values: seed=0,1,2 or 'seed=range(5)'; the same command again runs what is missing",
+        ("train",),
+    ),
+    "--jobs N": ("with -m: so many side by side, the cores shared among them", ("train",)),
     "--dry-run": ("dry_run=true", ("train",)),
     "--json": ("json=true", ("evaluate", "predict", "generate", "xray")),
     "--cfg job": ("print the settings in force and do nothing", ()),
@@ -82,6 +91,21 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
         note = "A task or experiment brings some values of its own; add --cfg job to see those in force."
         lines += ["", *wrap(note, WIDTH)]
     return "\n".join(lines)
+
+
+def print_help(text: str) -> None:
+    """Print a help; on a terminal that is lower than it, through a pager ($PAGER, else less), so that it begins on top.
+
+    Args:
+        text: The help.
+    """
+    is_long = text.count("\n") >= shutil.get_terminal_size().lines
+    pager = shlex.split(os.environ.get("PAGER") or "less")
+    if sys.stdout.isatty() and sys.stdin.isatty() and is_long and pager and shutil.which(pager[0]):
+        # F, X: what fits is printed and stays; R: colours.
+        subprocess.run(pager, input=text + "\n", text=True, env={"LESS": "FRX", **os.environ}, check=False)
+    else:
+        print(text)
 
 
 def _choices(menu: Menu) -> Iterator[str]:
@@ -139,6 +163,7 @@ def _options(command: str) -> Iterator[str]:
 def _hanging(head: str, text: str, indent: int) -> Iterator[str]:
     """Yield a name and its text beside it, wrapped under itself."""
     lines = wrap(text, WIDTH - indent, break_on_hyphens=False) or [""]
-    yield f"{head:<{indent}}{lines[0]}".rstrip() if len(head) <= indent else head
-    for line in lines[1:] if len(head) <= indent else lines:
+    fits = len(head) <= indent and len(head.rstrip()) < indent  # a space at least between a name and its text
+    yield f"{head:<{indent}}{lines[0]}".rstrip() if fits else head
+    for line in lines[1:] if fits else lines:
         yield " " * indent + line

@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from rnnlab.commandline.choices import configs_folder
-from rnnlab.config import COMMANDS, SCHEMAS, TrainerConfig
+from rnnlab.config import COMMANDS, SCHEMAS, ParallelConfig, SearchConfig, TrainerConfig
 from rnnlab.errors import ConfigError
 from rnnlab.plugins import task_names, task_plugin
 
@@ -39,6 +39,9 @@ def register(command: str) -> None:
         for name, schema in schemas.items():
             store.store(group=f"hydra/rnnlab/{group}", name=name, node=schema)
     store.store(group="hydra/rnnlab", name="trainer", node=TrainerConfig)
+    # Under the names that Hydra's users type. rnnlab does both itself: no plugin is asked for, or run.
+    store.store(group="hydra/launcher", name="joblib", node=ParallelConfig)
+    store.store(group="hydra/sweeper", name="optuna", node=SearchConfig)
 
 
 def register_tasks() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep, Sweep
 from hydra.errors import HydraException
 
 from rnnlab.commandline.menu import Menu
@@ -21,7 +21,7 @@ from rnnlab.wording import close_matches, did_you_mean, listed, right_choice
 
 # What of Hydra's own configuration a sweep may set; everything else could run code or move the results.
 SWEEP_GROUPS = ("hydra/launcher", "hydra/sweeper")
-SWEEP_KEYS = ("hydra.launcher.", "hydra.sweeper.", "hydra.sweep.")
+SWEEP_KEYS = ("hydra.launcher.", "hydra.sweeper.")
 
 
 def parse(texts: list[str], menu: Menu, *, sweep: bool) -> tuple[list[Override], list[str]]:
@@ -115,9 +115,12 @@ def values(override: Override) -> Iterator[Any]:
 
 
 def value_texts(override: Override) -> list[str]:
-    """Return the value, or all values that a sweep lists, each as it would be typed."""
+    """Return the value, or all values that a sweep lists, each as it would be typed; of an interval both ends."""
     if not override.is_sweep_override():
         return [(override.input_line or "").partition("=")[2]]
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return [str(value.start), str(value.end)]
     return list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
 
 
@@ -213,7 +216,7 @@ def _override_problem(override: Override, menu: Menu, *, sweep: bool) -> str | N
             f"{key} cannot be set"
             + ("" if sweep else " outside a sweep (-m)")
             + "; of Hydra's own settings only "
-            + ("hydra/launcher, hydra/sweeper, hydra.launcher.*, hydra.sweeper.* and hydra.sweep.* can")
+            + "hydra/launcher, hydra/sweeper, hydra.launcher.* and hydra.sweeper.* can"
         )
     if override.package is not None:
         return f"{text}: @ is not used here; write {key}=..."

@@ -37,6 +37,7 @@ def record_run(folder: Path, request: Request, task: Task, facts: dict[str, Any]
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "config": request.config,
             "overrides": request.overrides,
+            "config_dir": None if request.config_dir is None else str(request.config_dir),
             "working_directory": str(Path.cwd()),
             "choices": request.choices,
             "seed": request.settings.seed,

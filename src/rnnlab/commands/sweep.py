@@ -1,230 +1,208 @@
-"""`rnnlab train -m`: every combination of the listed values, each job in a process of its own, one table at the end.
+"""`rnnlab train -m`: every combination of the listed values, or a search, each job in a process of its own.
 
-Hydra expands the values and launches; a job that fails, runs out of memory or crashes costs that job only.
+The same command goes on where it stands: what is done is kept, what was stopped or killed resumes, what is missing
+runs. A job that fails costs that job. The table at the end comes whatever happened.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-import signal
-import subprocess
+import os
 import sys
-from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig
-
-from rnnlab.commandline.compose import Arguments, check_sweep
-from rnnlab.commandline.hydra_app import run_hydra
+from rnnlab.commandline.compose import Arguments
+from rnnlab.commandline.sweep_request import SweepRequest, read_sweep
+from rnnlab.commands._sweep_screen import Lines, announce, print_results
 from rnnlab.errors import CannotWriteError, ConfigError, UserError
-from rnnlab.runs import RunSummary, create_run, outputs_root, summarize, write_json
+from rnnlab.hardware import usable_cores
+from rnnlab.runs import lock_run
+from rnnlab.sweeps.grid import Grid, make_job, plan_grid
+from rnnlab.sweeps.jobs import FINAL, Job
+from rnnlab.sweeps.processes import Launcher, LocalLauncher
+from rnnlab.sweeps.record import SweepRecord, open_folder
+from rnnlab.sweeps.runner import Source, run
 
 PARTLY_FAILED = 9
-PYTHON = sys.executable
-_MAX_JOB_NAME = 80
-
-
-@dataclass(slots=True)
-class Job:
-    """One job of a sweep: its run's name, the values that are its own, and how it ended."""
-
-    name: str
-    varied: dict[str, str]
-    exit_code: int | None = None
-    run: RunSummary | None = None
-
-    @property
-    def status(self) -> str:
-        """How it ended, in one word."""
-        if self.run is not None:
-            return self.run.status
-        return {None: "not run", 0: "done"}.get(self.exit_code, "failed")
-
-
-@dataclass(slots=True)
-class Sweep:
-    """A sweep under way: its folder, what all jobs share, the jobs so far, and the exit code if it was stopped."""
-
-    folder: Path
-    arguments: Arguments
-    varied_keys: set[str]
-    jobs: list[Job] = field(default_factory=list)
-    stopped: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name under outputs/."""
-        return self.folder.relative_to(outputs_root()).as_posix()
-
-    def run_job(self, overrides: list[str]) -> int:
-        """Train one combination in a process of its own.
-
-        Returns:
-            Its exit code.
-
-        Raises:
-            KeyboardInterrupt: The sweep was stopped.
-        """
-        values = dict(text.split("=", 1) for text in overrides)
-        job = Job(
-            f"{self.name}/{len(self.jobs)}", {key: value for key, value in values.items() if key in self.varied_keys}
-        )
-        job.name = f"{self.name}/{job_name(len(self.jobs), job.varied)}"
-        self.jobs.append(job)
-        print(
-            f"job {len(self.jobs) - 1}: {' '.join(f'{key}={value}' for key, value in job.varied.items())}",
-            file=sys.stderr,
-        )
-        config_dir = self.arguments.config_dir
-        options = [f"--config-dir={config_dir}"] if config_dir else []
-        command = [PYTHON, "-m", "rnnlab", "train", *options, *overrides, f"name={job.name}"]
-        job.exit_code = self._wait(subprocess.Popen(command))
-        folder = outputs_root() / job.name
-        job.run = summarize(folder) if folder.is_dir() else None
-        if self.stopped is not None or job.exit_code in (130, 143):
-            self.stopped = self.stopped or job.exit_code
-            raise KeyboardInterrupt  # unlike an Exception, Hydra lets it end the sweep
-        return job.exit_code
-
-    def _wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait for a job. Ctrl-C reaches it too; it is given the time to save, and killed at the second."""
-
-        def stop(number: int, frame: object) -> None:
-            if self.stopped is not None:
-                process.kill()
-            elif number == signal.SIGTERM:  # the terminal sends Ctrl-C to the job as well, kill only to us
-                process.terminate()
-            self.stopped = 128 + number
-
-        kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            return process.wait()
-        finally:
-            for number, handler in kept.items():
-                signal.signal(number, handler)
+_MANY = 10_000  # jobs in a cluster's queue
 
 
 def sweep(arguments: Arguments) -> int:
-    """Run a sweep and print its table, whatever happens.
+    """Run what is left of a sweep and print its table, whatever happens.
 
     Args:
         arguments: A command line with `-m`.
 
     Returns:
-        0 if all jobs are done, 9 if some failed, 130 after Ctrl-C, 143 after SIGTERM.
+        0 if all jobs are done or pruned, 9 if some are not, 130 after Ctrl-C, 143 after SIGTERM.
 
     Raises:
         ConfigError: Anything wrong with the settings, found before the first job.
+        FolderInUseError: The sweep's name is taken by something else, or another process is at it.
+    """
+    _refuse_what_sweeps_cannot(arguments)
+    request = read_sweep(arguments)
+    grid = plan_grid(request, announce) if request.search is None else []
+    if request.search is not None:
+        _check_search(request)
+    folder = open_folder(arguments.free.get("name"), request.shared, list(request.varied))
+    with lock_run(folder):
+        return _run(request, grid, SweepRecord(folder, arguments.typed))
+
+
+def _run(request: SweepRequest, grid: list[Job], record: SweepRecord) -> int:
+    """Run the jobs that are not done; write and print what came of all."""
+    search = request.shared if request.search else None
+    if record.jobs and record.search != search:
+        raise ConfigError(f"'{record.name}' holds another sweep; choose another name")
+    record.search = search
+    slots = _slots(request)
+    launcher = _launcher(request, record.folder)
+    asked = [record.adopt(job) for job in grid]
+    source: Source = Grid([job for job in asked if _is_left(job)])
+    if request.search is not None:
+        source = _search(request, record, asked)
+    threads = _threads(request, slots)
+    screen = Lines(record, len(asked) or (request.search.n_trials if request.search else 0))
+    screen.begin(asked)
+    stopped, code = None, 1
+    try:
+        with screen:
+            stopped = run(_WithThreads(source, threads), launcher, slots, screen, lambda: _note(record))
+        done = all(job.status in ("done", "pruned") for job in asked)
+        code = stopped or (0 if done else PARTLY_FAILED)
+    finally:
+        _note(record)
+        try:
+            record.write_table()
+        except OSError as error:  # the table below is worth more than an exit code
+            print(f"warning: {CannotWriteError(error)}", file=sys.stderr)
+        print_results(record, asked, stopped=stopped is not None)
+    return code
+
+
+class _WithThreads:
+    """A source whose jobs get their share of the cores."""
+
+    def __init__(self, source: Source, threads: int | None) -> None:
+        self._source, self._threads = source, threads
+        self.watch, self.ended = source.watch, source.ended
+
+    def next(self) -> Job | None:
+        """Return the next job."""
+        job = self._source.next()
+        if job is not None:
+            job.threads = self._threads
+        return job
+
+
+def _refuse_what_sweeps_cannot(arguments: Arguments) -> None:
+    """Refuse what goes with one run only.
+
+    Raises:
+        ConfigError: It was asked for.
     """
     if arguments.command != "train":
         raise ConfigError(f"-m is for rnnlab train; {arguments.command} takes one value a setting")
     if arguments.flags.cfg or arguments.flags.info:
         raise ConfigError("--cfg and --info show one configuration; leave -m and the lists of values out")
     if "resume" in arguments.free:
-        raise ConfigError("a sweep starts new runs; resume= goes on with one: leave -m out")
-    name = arguments.free.get("name")
-    varied = check_sweep(arguments)
-    under_way = Sweep(_create_folder(name), arguments, varied)
-    try:
-        code = _run(under_way)
-    except KeyboardInterrupt:
-        code = under_way.stopped or 130
-    finally:
-        _report(under_way)
-    return code
+        raise ConfigError("resume= goes on with one run: leave -m out; a sweep goes on when its command is given again")
+    if any(text.partition("=")[0] == "dry_run" for text in arguments.texts):
+        raise ConfigError("dry_run looks at one run: leave -m and the lists of values out")
 
 
-def job_name(index: int, varied: dict[str, str]) -> str:
-    """Name a job after what is its own: `3-lstm-lr=0.003`, short and fit for any file system."""
-    parts = [
-        value if "." not in key and key in ("model", "task", "optimizer") else f"{key.rpartition('.')[2]}={value}"
-        for key, value in varied.items()
-    ]
-    text = re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", "-".join(parts))[:_MAX_JOB_NAME].rstrip("-.")
-    return f"{index}-{text}" if text else str(index)
+def _check_search(request: SweepRequest) -> None:
+    """Look at a search before it has a folder.
 
+    Raises:
+        ConfigError: Optuna is missing, nothing varies, or what varies cannot be searched.
+    """
+    from rnnlab.sweeps.search import import_optuna, read_space
 
-def _run(under_way: Sweep) -> int:
-    """Let Hydra expand and launch; the task it launches starts a process."""
-
-    def task(config: DictConfig) -> float:
-        from hydra.core.hydra_config import HydraConfig
-
-        under_way.run_job([str(text) for text in HydraConfig.get().overrides.task])
-        run = under_way.jobs[-1].run
-        # What a sweeper such as hydra-optuna-sweeper looks at; the basic one does not.
-        return run.value if run is not None and run.value is not None else float("nan")
-
-    arguments = under_way.arguments
-    options = [f"--config-dir={arguments.config_dir}"] if arguments.config_dir else []
-    own = [f"hydra.sweep.dir={under_way.folder.absolute()}", "hydra.sweep.subdir=.", "hydra.job.chdir=false"]
-    code = run_hydra("train", ["-m", *options, *arguments.texts, *own], task)
-    if code != 0:
-        return code
-    return PARTLY_FAILED if any(job.exit_code != 0 for job in under_way.jobs) else 0
-
-
-def _create_folder(name: str | None) -> Path:
-    """Make the sweep's folder: the user's name, else sweep-1, sweep-2, ..."""
-    if name is not None:
-        return create_run(name, exact=True)
-    for number in count(1):
-        if not (outputs_root() / f"sweep-{number}").exists():
-            return create_run(f"sweep-{number}", exact=True)
-    raise AssertionError("unreachable")
-
-
-def _report(under_way: Sweep) -> None:
-    """Write sweep.json and sweep.csv and print the table."""
-    if not under_way.jobs:
-        return
-    keys = list(dict.fromkeys(key for job in under_way.jobs for key in job.varied))
-    rows: list[dict[str, Any]] = []
-    for job in under_way.jobs:
-        metric, value = (job.run.metric, job.run.value) if job.run is not None else (None, None)
-        rows.append(
-            {
-                "job": job.name,
-                **{key: job.varied.get(key, "") for key in keys},
-                "status": job.status,
-                "exit_code": job.exit_code,
-                "metric": metric,
-                "value": value,
-            }
+    import_optuna()
+    if not request.varied:
+        raise ConfigError("a search needs values to search: optimizer.lr='tag(log,interval(1e-4,1e-1))'")
+    if "seed" in request.varied:
+        raise ConfigError(
+            "seed cannot be searched: that would find the luckiest; leave it out, and repeat the best with several"
         )
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    if "task" in request.varied:
+        raise ConfigError("task cannot be searched: the scores of two tasks cannot be compared")
+    for entry in request.varied.values():
+        read_space(entry)
+
+
+def _search(request: SweepRequest, record: SweepRecord, asked: list[Job]) -> Source:
+    """Open the study of a search; its trials are added to `asked`: those there were, and each as it comes."""
+    from rnnlab.commandline.overrides import value_texts
+    from rnnlab.sweeps.search import Search
+    from rnnlab.tasks import build_task
+
+    assert request.search is not None
+    asked += record.jobs
+    first = {key: value_texts(entry)[0] for key, entry in request.varied.items()}
+    settings = request.compose(first).settings
+
+    def job_of(values: dict[str, str]) -> Job:
+        try:
+            job = make_job(request, values, request.compose(values).config)
+        except ConfigError as error:
+            job = make_job(request, values, error)
+        job = record.adopt(job)
+        if all(other is not job for other in asked):
+            asked.append(job)
+        return job
+
+    task = build_task(settings.task, settings.trainer, settings.seed)
+    return Search(record.folder, request.varied, request.search, job_of, higher_is_better=task.higher_is_better)
+
+
+def _is_left(job: Job) -> bool:
+    """Whether a job is still to run; one that contradicts itself never can."""
+    return job.status not in FINAL and not (job.status == "failed" and job.id == job.configuration)
+
+
+def _slots(request: SweepRequest) -> int:
+    """How many jobs run side by side.
+
+    Raises:
+        ConfigError: It is said twice, or not a number of jobs.
+    """
+    asked, launcher = request.arguments.flags.jobs, request.launcher
+    if launcher == "joblib":
+        wanted = request.launcher_settings.get("n_jobs", -1)
+        if asked is not None:
+            raise ConfigError("--jobs and hydra/launcher=joblib say the same; leave one of them out")
+        if not isinstance(wanted, int) or wanted == 0 or wanted < -1:
+            raise ConfigError(f"hydra.launcher.n_jobs must be at least 1, or -1 for all cores, got {wanted}")
+        return usable_cores() if wanted == -1 else wanted
+    if asked is not None:
+        return asked
+    if launcher == "submitit_local":
+        return usable_cores()
+    # A queue takes all jobs of a grid; a search learns nothing from trials that start together.
+    return _MANY if launcher == "submitit_slurm" and request.search is None else 1
+
+
+def _threads(request: SweepRequest, slots: int) -> int | None:
+    """Threads of each job: an equal share of the cores, unless the user has said how many; None: as it is."""
+    local = request.launcher in ("basic", "joblib", "submitit_local")
+    told = "trainer.threads" in {*request.fixed, *request.varied} or "OMP_NUM_THREADS" in os.environ
+    return max(1, usable_cores() // slots) if local and slots > 1 and not told else None
+
+
+def _launcher(request: SweepRequest, folder: Path) -> Launcher:
+    """Build what starts the jobs."""
+    if request.launcher in ("basic", "joblib"):
+        return LocalLauncher()
+    from rnnlab.sweeps.cluster import SubmititLauncher
+
+    return SubmititLauncher(request.launcher, request.launcher_settings, folder)
+
+
+def _note(record: SweepRecord) -> None:
+    """Write down how the sweep stands; a full disk does not end it."""
     try:
-        write_json(under_way.folder / "sweep.json", {"format": 1, "overrides": under_way.arguments.typed, "jobs": rows})
-        (under_way.folder / "sweep.csv").write_text(table.getvalue())
-    except (UserError, OSError) as error:  # the table below is worth more than an exit code
-        print(f"warning: {CannotWriteError(error)}", file=sys.stderr)
-    _print_table(under_way, keys)
-
-
-def _print_table(under_way: Sweep, keys: list[str]) -> None:
-    """Print one line a job."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from rnnlab.commands.runs import score, score_heading
-
-    done = sum(job.exit_code == 0 for job in under_way.jobs)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    for heading in ("job", *keys, "status", score_heading(console.encoding)):
-        table.add_column(heading, overflow="fold")
-    for job in under_way.jobs:
-        style = "" if job.exit_code == 0 else "red"
-        reached = score(job.run, console.encoding) if job.run else ""
-        cells = [job.name, *(job.varied.get(key, "") for key in keys), job.status, reached]
-        table.add_row(*(Text(cell, style=style) for cell in cells))
-    console.print(table)
-    console.print(Text(f"{done} of {len(under_way.jobs)} jobs done; the table is in {under_way.folder / 'sweep.csv'}"))
+        record.write()
+    except UserError as error:
+        print(f"warning: {error}", file=sys.stderr)

@@ -205,7 +205,7 @@ def _fit(
     example = f"evaluate run={name}"
     if isinstance(task, Sentiment | LanguageTask):
         example = f"predict run={name} text='not bad at all'" if isinstance(task, Sentiment) else f"generate run={name}"
-    print(f"look: rnnlab board   use: rnnlab {example}")
+    print(f"look: rnnlab show {name}, rnnlab board   use: rnnlab {example}")
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
     return 0
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Protocol
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from rnnlab.config import ModelConfig
 from rnnlab.data import Vocabulary
+from rnnlab.data.progress import bar
 from rnnlab.data.windows import Window, WindowSource
 from rnnlab.errors import CheckpointError
 from rnnlab.models import ExtraArguments, State, reset
@@ -180,7 +181,10 @@ class Task(ABC):
         return {"name": name, **counts, "sha256": digest.hexdigest()}
 
 
-@torch.no_grad()
+# Told of each window: its place in the source, the window, and what `Task.forward` gave for it.
+Visit = Callable[[int, Window, Tensor], None]
+
+
 def score(
     task: Task,
     model: nn.Module,
@@ -194,24 +198,57 @@ def score(
 
     The model is left in the mode it came in; no random number is drawn.
     """
-    windows = task.score_windows(split, batch_size)
     scores = task.new_scores()
+
+    def add(index: int, window: Window, outputs: Tensor) -> None:
+        scores.add(outputs, window, task.nats(model, outputs, window))
+
+    windows = task.score_windows(split, batch_size)
+    was_training = model.training
+    model.eval()
+    try:
+        visit_windows(task, model, windows, add, device=device, autocast=autocast, what=f"scoring {split}")
+        task.after_scoring(model, split, scores, device)
+    finally:
+        model.train(was_training)
+    return scores
+
+
+@torch.no_grad()
+def visit_windows(
+    task: Task,
+    model: nn.Module,
+    windows: WindowSource,
+    visit: Visit,
+    *,
+    device: torch.device,
+    autocast: AbstractContextManager[Any] | None = None,
+    what: str,
+) -> None:
+    """Run a model over windows in their order, state carried, without gradients; a bar shows how far it is.
+
+    Args:
+        task: whose `forward` runs the model.
+        model: left in the mode it came in.
+        windows: as `Task.score_windows` gives them.
+        visit: told of each window, inside `autocast`.
+        device: of the model.
+        autocast: the precision, entered anew for each window.
+        what: what is done, for the bar.
+    """
     state = None
     was_training = model.training
     model.eval()
     try:
-        for index in range(len(windows)):
+        for index in bar(range(len(windows)), what, "window"):
             window = windows[index]
             state = reset(state, window.starts)
             window = window.to(device)
             with autocast or nullcontext():
                 outputs, state = task.forward(model, window, state)
-                nats = task.nats(model, outputs, window)
-            scores.add(outputs, window, nats)
-        task.after_scoring(model, split, scores, device)
+                visit(index, window, outputs)
     finally:
         model.train(was_training)
-    return scores
 
 
 def cell_extras(config: ModelConfig) -> ExtraArguments:

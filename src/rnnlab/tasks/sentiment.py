@@ -14,6 +14,7 @@ from rnnlab.config import ModelConfig, SentimentConfig, TrainerConfig, Truncate
 from rnnlab.data import PAD, UNK, SequenceBatches, Vocabulary
 from rnnlab.data.corpora import Kind, load_labelled_texts
 from rnnlab.data.encoded import Encoded
+from rnnlab.data.progress import bar
 from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.data.tokens import review_tokens
 from rnnlab.data.windows import Window
@@ -88,7 +89,10 @@ class Sentiment(Task):
         corpus = load_labelled_texts(
             self._config.corpus, text_column=self._config.text_column, label_column=self._config.label_column
         )
-        tokens = {split: [review_tokens(text) for text in getattr(corpus, split).texts] for split in SPLITS}
+        tokens = {
+            split: [review_tokens(text) for text in bar(getattr(corpus, split).texts, f"reading {split}", "text")]
+            for split in SPLITS
+        }
         if self._vocabulary is None:
             self._vocabulary = Vocabulary.build(
                 chain.from_iterable(tokens["train"]),

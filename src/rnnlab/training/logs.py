@@ -22,31 +22,13 @@ from torch import nn
 from torch.utils.tensorboard import summary
 from tqdm import tqdm
 
-from rnnlab.config import TrainConfig
+from rnnlab.config import NO_HYPERPARAMETERS, TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.errors import CannotWriteError
 from rnnlab.inspection.gates import gate_activations, saturation
 from rnnlab.schema import plain, walk
 
 log = logging.getLogger("rnnlab")
-
-# Settings that change nothing of what is learned: no columns of TensorBoard's hparams table.
-NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
-    f"trainer.{name}"
-    for name in (
-        "checkpoint_every_steps",
-        "device",
-        "eval_batch_size",
-        "histograms",
-        "log_every_steps",
-        "num_samples",
-        "profile",
-        "sample_len",
-        "threads",
-        "tune_allocator",
-        "xray_every",
-    )
-}
 
 WIDTH = 110  # columns of a text in TensorBoard
 EVENTS = "events.out.tfevents.*"

@@ -1,0 +1,56 @@
+"""What a sweep shows while it runs: on a terminal a line for each job under way, elsewhere what has changed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnlab.commands._sweep_screen import Lines
+from rnnlab.sweeps.jobs import Job
+from rnnlab.sweeps.record import SweepRecord, open_folder
+
+
+@pytest.fixture
+def record(outputs: Path) -> SweepRecord:
+    found = SweepRecord(open_folder("mine", "", []), [])
+    for number in range(2):
+        found.adopt(Job(str(number), "c", "d", {"seed": str(number)}, []))
+    found.jobs[0].log.parent.mkdir()
+    found.jobs[0].log.write_text("reading\nepoch 1  step 30 of 90  loss 2.5\n\n")
+    return found
+
+
+def play(record: SweepRecord) -> None:
+    screen = Lines(record, 2)
+    screen.begin(record.jobs)
+    first, second = record.jobs
+    with screen:
+        screen.started(first)
+        screen.update([first])
+        first.ended(1)
+        screen.ended(first)
+        screen.started(second)
+        screen.update([second])
+
+
+def test_a_terminal_shows_the_last_line_of_each_job_and_how_many_are_left(
+    record: SweepRecord, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    play(record)
+    shown = capsys.readouterr().err
+    assert re.search(r"0-seed=0  \d+s  epoch 1  step 30 of 90  loss 2\.5", shown)
+    assert re.search(r"1 of 2 jobs ended, about \d+s left; Ctrl-C saves and stops", shown)
+
+
+def test_elsewhere_only_starts_and_ends_are_told(record: SweepRecord, capsys: pytest.CaptureFixture[str]):
+    play(record)
+    assert re.sub(r"in \d+s", "in 0s", capsys.readouterr().err).splitlines() == [
+        f"sweep {record.folder}: 2 jobs",
+        "0-seed=0: started",
+        "0-seed=0: failed in 0s: epoch 1  step 30 of 90  loss 2.5",
+        "1-seed=1: started",
+    ]
