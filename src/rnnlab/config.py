@@ -409,6 +409,27 @@ class XrayConfig(UseConfig):
     json: Annotated[bool, doc("print what xray.json holds instead of sentences")] = False
 
 
+@_schema
+class ExploreConfig(UseConfig):
+    split: Annotated[Split, doc("which part of the corpus is read")] = Split.test
+    text: Annotated[str | None, doc("a text of your own instead")] = None
+    file: Annotated[str | None, MinLen(1), doc("a file of your own instead; - reads standard input")] = None
+    tokens: Annotated[int, Ge(1), Le(10_000_000), doc("tokens read and searched, at most")] = 20_000
+    megabytes: Annotated[float, Gt(0), Le(1000), doc("of values in the page: how much of the text it can show")] = 6.0
+    top: Annotated[int, Ge(1), Le(1000), doc("units listed for each property")] = 10
+    hold: Annotated[int, Ge(0), Le(1000), doc("best units that are held low and high while the model runs")] = 3
+    clamp: Annotated[
+        str | None, MinLen(1), doc("units of yours to hold, LAYER:UNIT=VALUE,... from 0; LAYER:cUNIT: an LSTM's c")
+    ] = None
+    prompt: Annotated[str, doc("how the texts written with a unit held begin")] = ""
+    count: Annotated[int, Ge(2), Le(100_000), doc("how many of them")] = 16
+    length: Annotated[int, Ge(1), Le(1_000_000), doc("tokens of each at most")] = 300
+    temperature: Annotated[float, Ge(0), Le(100), doc("of what is written; 0: the likeliest token")] = 1.0
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("of the texts chosen and of the texts written")] = 0
+    output: Annotated[str | None, MinLen(1), doc("file for the page; null: explore.html in the run's folder")] = None
+    json: Annotated[bool, doc("print JSON instead of sentences")] = False
+
+
 class Sampler(Enum):
     tpe = "tpe"
     random = "random"
@@ -439,6 +460,7 @@ COMMANDS: dict[str, type] = {
     "predict": PredictConfig,
     "generate": GenerateConfig,
     "xray": XrayConfig,
+    "explore": ExploreConfig,
 }
 
 # group -> choice -> schema. A choice is a file configs/<group>/<choice>.yaml; several files may share a schema.
@@ -475,4 +497,4 @@ NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
 }
 
 # Values taken as they stand, not through Hydra's grammar: people write commas, quotes and colons in a text.
-FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume"}
+FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume", "clamp"}

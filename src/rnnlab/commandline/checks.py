@@ -14,6 +14,7 @@ from rnnlab.config import (
     CosineConfig,
     Decoder,
     Embedding,
+    ExploreConfig,
     Initialisation,
     ModelConfig,
     Nonlinearity,
@@ -35,7 +36,7 @@ def problems(config: Any) -> list[str]:
     """Return one line for each setting that is wrong.
 
     Args:
-        config: A `TrainConfig`, `EvaluateConfig`, `PredictConfig` or `GenerateConfig`.
+        config: A `TrainConfig`, `EvaluateConfig`, `PredictConfig`, `GenerateConfig` or `ExploreConfig`.
 
     Returns:
         What is wrong; empty if nothing is.
@@ -47,6 +48,8 @@ def problems(config: Any) -> list[str]:
         case PredictConfig() if (config.text is None) == (config.file is None):
             given = "got both" if config.text is not None else "got neither"
             found.append(f"predict reads text=... or file=... (- is standard input), {given}; give one")
+        case ExploreConfig() if config.text is not None and config.file is not None:
+            found.append("explore reads text=... or file=..., got both; give one")
     return found
 
 

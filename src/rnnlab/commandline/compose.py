@@ -39,7 +39,7 @@ class Request:
     """What one command was asked to do.
 
     Attributes:
-        command: The verb: train, evaluate, predict, generate.
+        command: The verb: train, evaluate, predict, generate, explore.
         settings: Its settings, checked: a `TrainConfig`, `EvaluateConfig`, ...
         config: The same as plain JSON-able data, Enums as strings.
         overrides: `key=value` as typed.

@@ -25,6 +25,8 @@ _ABOUT = {
     "predict": "Show what a run makes of a text: its class, or the likeliest next tokens.",
     "xray": "Measure how far back a run's states, gradients and losses reach.",
     "generate": "Let a language model write on from a prompt, or a music model write tunes.",
+    "explore": "Colour held-out text by what any unit holds, find the unit that knows most of a property, and let the "
+    "model run with it held. One HTML page, to be opened in a browser, and explore.json.",
 }
 _EXAMPLES = {
     "train": [
@@ -51,6 +53,11 @@ _EXAMPLES = {
         "rnnlab generate run=music-lstm prompt='K:Dmaj' output=tunes",
         "rnnlab generate run=next_word-lstm prompt='my fellow' temperature=0.8",
     ],
+    "explore": [
+        "rnnlab explore run=music-lstm",
+        "rnnlab explore run=music-lstm clamp=0:137=1.0,0:c12=-3 hold=0",
+        "rnnlab explore run=next_word-lstm file=speech.txt output=speech.html",
+    ],
 }
 _OPTIONS = {
     "-m": (
@@ -59,7 +66,7 @@ _OPTIONS = {
     ),
     "--jobs N": ("with -m: so many side by side, the cores shared among them", ("train",)),
     "--dry-run": ("dry_run=true", ("train",)),
-    "--json": ("json=true", ("evaluate", "predict", "generate", "xray")),
+    "--json": ("json=true", ("evaluate", "predict", "generate", "xray", "explore")),
     "--cfg job": ("print the settings in force and do nothing", ()),
     "--config-dir DIR": ("your own configs, in the same folders: DIR/model/mine.yaml", ("train",)),
     "--debug": ("show the traceback of an error", ()),
@@ -70,7 +77,7 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
     """Return the help of a composed verb, at most 80 columns wide.
 
     Args:
-        command: train, evaluate, predict or generate.
+        command: train, evaluate, predict, generate or explore.
         config_dir: The user's own configs, listed with ours.
     """
     menu = read_menu(command, config_dir, plugins=True)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from rnnlab.config import ModelConfig
 from rnnlab.data.windows import Window
 from rnnlab.evaluation.scores import CrossEntropy
-from rnnlab.generation.sampling import sample
+from rnnlab.generation.sampling import StepFunction, sample
 from rnnlab.models import LanguageModel, State
 from rnnlab.tasks.base import Task, cell_extras
 
@@ -130,9 +130,37 @@ class LanguageTask(Task):
             DataError: the prompt holds a symbol the vocabulary does not have and cannot stand for.
             ValueError: a number is out of range for this vocabulary.
         """
-        generator = torch.Generator().manual_seed(seed)
         prompt_ids = self.encode_prompt(prompt)
-        continuations = sample(
+        continuations = self.draw(
+            model,
+            prompt_ids,
+            count=count,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        return [self.decode(prompt_ids + ids) for ids in continuations]
+
+    def draw(
+        self,
+        model: StepFunction,
+        prompt_ids: list[int],
+        *,
+        count: int,
+        length: int,
+        temperature: float,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int,
+    ) -> list[list[int]]:
+        """Continue the ids of a prompt; each list returned holds what comes after it.
+
+        Raises:
+            ValueError: a number is out of range for this vocabulary.
+        """
+        return sample(
             model,
             prompt_ids,
             num_tokens=length,
@@ -140,11 +168,10 @@ class LanguageTask(Task):
             top_k=None if top_k is None else min(top_k, len(self.vocabulary)),
             top_p=top_p,
             count=count,
-            generator=generator,
+            generator=torch.Generator().manual_seed(seed),
             stop_id=self.stop_id,
             forbidden_ids=() if self.vocabulary.unk_id is None else (self.vocabulary.unk_id,),
         )
-        return [self.decode(prompt_ids + ids) for ids in continuations]
 
     @torch.no_grad()
     def predict_next(self, model: nn.Module, text: str, top: int) -> dict[str, Any]:

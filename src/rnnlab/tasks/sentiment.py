@@ -191,9 +191,7 @@ class Sentiment(Task):
         try:
             # One text a call: what stands beside a text cannot change its numbers, not even in the last bit.
             for number, text in enumerate(texts, 1):
-                ids = self._encode(review_tokens(text))
-                if len(ids) == 0:
-                    raise DataError(f"text {number} has no word to read: {text[:40]!r}")
+                ids = self.encode_text(text, number)
                 logits, _ = model(torch.from_numpy(ids).long()[:, None].to(device))
                 shares = logits[0].double().softmax(-1).tolist()
                 predictions.append(
@@ -208,6 +206,17 @@ class Sentiment(Task):
         finally:
             model.train(was_training)
         return predictions
+
+    def encode_text(self, text: str, number: int) -> np.ndarray:
+        """Ids of one text as the model reads it, cut to `task.max_len`; an error calls it text `number`.
+
+        Raises:
+            DataError: the text has no token.
+        """
+        ids = self._encode(review_tokens(text))
+        if len(ids) == 0:
+            raise DataError(f"text {number} has no word to read: {text[:40]!r}")
+        return ids
 
     def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
         """Held-out texts with what the model says of them."""
