@@ -57,7 +57,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     config = saved_settings(folder)
     task = restore_task(config, folder)
     model = build_model(task, config)
-    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary.sha256})
+    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary_hash})
     if difference := weight_difference(weights, model.state_dict()):
         raise CheckpointError(f"the weights in {folder} are of another model than its settings: {difference}")
     model.load_state_dict(weights)

@@ -64,8 +64,7 @@ def learned_settings(config: TrainConfig) -> dict[str, Any]:
 def identity(task: Task, settings: dict[str, Any]) -> dict[str, str]:
     """Return hashes of what a run's checkpoints are of: settings, corpus, vocabulary."""
     text = json.dumps(settings, sort_keys=True, default=str)
-    vocabulary = task.vocabulary.sha256 if task.has_vocabulary else "none"
-    found = {"settings": hashlib.sha256(text.encode()).hexdigest(), "vocabulary": vocabulary}
+    found = {"settings": hashlib.sha256(text.encode()).hexdigest(), "vocabulary": task.vocabulary_hash}
     return found | {"corpus": str(task.corpus.get("sha256"))}
 
 
