@@ -49,7 +49,7 @@ def read_encoded(task: Task, config: CorpusConfig, kind: Kind, encode: Callable[
         raise DataError(f"{config.corpus}: {error}") from None
 
 
-def _read_encoded(task: Task, config: TaskConfig, kind: Kind, encode: Callable[[], Encoded]) -> Encoded:
+def _read_encoded(task: Task, config: CorpusConfig, kind: Kind, encode: Callable[[], Encoded]) -> Encoded:
     """As `read_encoded`; what is wrong may be told without the corpus's name."""
     if encoded_folder() is None:
         return encode()
