@@ -20,6 +20,7 @@ from rnnlab.config import (
     Averaging,
     Backend,
     Cell,
+    CorpusConfig,
     CosineConfig,
     ModelConfig,
     NextWordConfig,
@@ -484,7 +485,7 @@ def whole_config(group, name, schema):
         "model": unlike_the_defaults(ModelConfig, cell=Cell.gru),
         "trainer": unlike_the_defaults(TrainerConfig),
     }
-    given = {"corpus": "b.csv"} if group == "task" else {}
+    given = {"corpus": "b.csv"} if issubclass(schema, CorpusConfig) else {}
     if group != "model":
         sections[group] = unlike_the_defaults(schema, name={"adam": "adamw"}.get(name, name), **given)
     return TrainConfig(**sections, seed=2**32 - 1, name="naïve/run 1", dry_run=True)
