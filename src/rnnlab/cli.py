@@ -69,10 +69,14 @@ def main(argv: list[str] | None = None) -> int:
         argv: Without the program's name; None: `sys.argv`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # First of all: a job that is stopped while it imports torch exits with the documented code, too.
-    with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
-        startup.begin(since_process_start=argv is None)
-        return _main(arguments)
+    try:
+        # First of all: a job that is stopped while it imports torch exits with the documented code, too.
+        with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
+            startup.begin(since_process_start=argv is None)
+            return _main(arguments)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
 
 
 def _main(arguments: list[str]) -> int:
@@ -88,9 +92,6 @@ def _main(arguments: list[str]) -> int:
         code = _run(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped", file=sys.stderr)
-        return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         # `rnnlab runs | head`: Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,7 +106,9 @@ def _main(arguments: list[str]) -> int:
             traceback.print_exception(error)
         from rnnlab.wording import for_a_terminal
 
-        print(f"error: {for_a_terminal(str(mistake))}", file=sys.stderr)
+        # Wrong settings are listed line by line; a line end in any other message is part of a name.
+        message = str(mistake) if isinstance(mistake, ConfigError) else str(mistake).replace("\n", "\\n")
+        print(f"error: {for_a_terminal(message)}", file=sys.stderr)
         return mistake.exit_code
 
 

@@ -4,6 +4,7 @@
       .hydra/{config,overrides}.yaml    what was asked
       run.json                          what it came to: resolved config, seed, versions, data, backend
       result.json                       {"status": "running" | "done" | "failed" | "stopped", "metrics": {...}, ...}
+      metrics.jsonl                     what was measured, one line a log point
       rnnlab.log  events  vocabulary.json  checkpoints/  samples/
 
 No torch.

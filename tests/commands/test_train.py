@@ -54,6 +54,7 @@ def test_result_json_says_how_the_run_ended_and_how_good_it_is(task, finished):
     assert set(result["metrics"]) == {f"{split}/{name}" for split in ("valid", "test") for name in METRICS[task]}
     assert result["metric"] in result["metrics"]
     assert result["seconds"] > 0
+    assert result["checkpoint_seconds"] > 0
     assert result["tokens_per_second"] > 0
 
 
@@ -267,14 +268,15 @@ def test_metrics_jsonl_has_every_number_of_tensorboard_but_the_clocks(finished):
     named = [{name.partition("/")[0] for name in line} - {"step", "epoch"} for line in lines]
     assert named == [{"train", "optim"}] * 4 + [{"valid"}, {"test"}]
     result = read_json(finished / "music/result.json")
-    assert {**lines[4], **lines[5]} == {"step": 4, "epoch": result["epochs"], **result["metrics"]}
+    assert {**lines[4], **lines[5]} == {"step": 4, "epoch": 4 / 6, **result["metrics"]}
 
 
 def test_a_finished_run_resumed_is_the_same_run(finished):
     before = read_json(finished / "music/result.json")
     assert main(["train", "resume=music"]) == 0
     after = read_json(finished / "music/result.json")
-    assert {**after, "pid": 0, "seconds": 0} == {**before, "pid": 0, "seconds": 0}
+    clock = {"pid": 0, "seconds": 0, "checkpoint_seconds": 0}
+    assert {**after, **clock} == {**before, **clock}
 
 
 def test_a_finished_run_can_be_given_more_steps(finished, capsys):
@@ -290,8 +292,8 @@ def test_a_resume_that_would_change_much_names_the_first_few_and_what_may_change
     assert capsys.readouterr().err == (
         "error: model, optimizer.lr, seed and 1 more cannot change: resume goes on with the settings in the run's "
         "run.json; leave all out but resume and "
-        "trainer.{checkpoint_every_steps,device,eval_batch_size,histograms,log_every_steps,max_epochs,max_minutes,"
-        "max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator}\n"
+        "trainer.{checkpoint_every_steps,device,eval_batch_size,figures,histograms,log_every_steps,max_epochs,"
+        "max_minutes,max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator}\n"
     )
 
 

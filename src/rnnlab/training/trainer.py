@@ -95,6 +95,7 @@ class Trainer:
         self._events: EventLog | None = None
         self._board: Board | None = None
         self._lines: MetricsFile | None = None
+        self._saving_seconds = 0.0
         self._learned = learned_settings(config)
         self._allowed: Collection[str] = ()
         self._random = random_state(device)  # at the beginning: a resumed run may have to go back there
@@ -397,6 +398,7 @@ class Trainer:
             "steps": counters.step,
             "epochs": round(self._epochs_done(), 4),
             "seconds": round(counters.seconds, 3),
+            "checkpoint_seconds": round(self._saving_seconds, 3),  # of this process
             "skipped_steps": counters.skipped,
             "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
@@ -434,6 +436,7 @@ class Trainer:
             is_due: whether an uninterrupted run would have written it, too: one to go back to.
         """
         counters = self.counters
+        began = time.perf_counter()
         self.steps.read(counters)
         self.steps.refuse_spoiled_weights(counters)
         assert self._events is not None
@@ -449,6 +452,7 @@ class Trainer:
             keep=(counters.safe_step, counters.safe_best_step),
             identity=identity(self.task, self._learned),
         )
+        self._saving_seconds += time.perf_counter() - began
         if counters.safe_step >= 0:
             self._beginning = None
 
