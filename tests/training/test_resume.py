@@ -66,6 +66,7 @@ SCENARIOS = {
         },
         [5],
     ),
+    "with all that TensorBoard shows": ({"histograms": True, "figures": True, "num_samples": 1, "sample_len": 40}, [5]),
     "in bf16": ({"precision": Precision.bf16, "cell": Cell.gru}, [5]),
     "twice": ({"dropout": 0.3, "checkpoint_every_steps": 2}, [3, 7]),
     "after every step": ({"dropout": 0.3, "checkpoint_every_steps": 1, "max_steps": 5}, [1, 2, 3, 4]),
@@ -110,6 +111,25 @@ def test_a_run_on_drawn_sequences_goes_on_with_those_that_would_have_come(lab, t
     lab.fit(tmp_path / "straight", config)
     lab.fit_until(tmp_path / "resumed", config, 4)
     lab.fit_until(tmp_path / "resumed", config, 8, resume=True)
+    lab.resume(tmp_path / "resumed", config)
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
+
+
+def test_a_run_that_died_before_its_last_evaluation_shows_what_the_other_does(lab, tmp_path, differences):
+    """The gradients of the last step are gone by then: neither run may show them."""
+    config = lab.config(checkpoint_every_steps=1, eval_every_steps=3, max_steps=5, num_samples=0, histograms=True)
+    lab.fit(tmp_path / "straight", config)
+    trainer = lab.trainer(tmp_path / "resumed", config)
+    evaluate = trainer._evaluate
+
+    def evaluate_or_die(**keywords):
+        if trainer.counters.step == 5:
+            raise RuntimeError("died")
+        evaluate(**keywords)
+
+    trainer._evaluate = evaluate_or_die
+    with pytest.raises(RuntimeError, match="died"):
+        trainer.fit()
     lab.resume(tmp_path / "resumed", config)
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 

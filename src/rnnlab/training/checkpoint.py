@@ -277,7 +277,9 @@ def _prune(folder: Path, step: int, keep: Collection[int]) -> None:
     kept |= {f"step-{other:08d}" for other in keep}
     for path in folder.iterdir():
         with contextlib.suppress(OSError):  # debris costs space, not correctness; the next save tries again
-            if path.name.startswith((".del-", ".tmp-")):
+            if path.name.startswith(".tmp-") and path.is_symlink():
+                path.unlink()
+            elif path.name.startswith((".del-", ".tmp-")):
                 shutil.rmtree(path)
             elif _NAME.fullmatch(path.name) and path.name not in kept:
                 shutil.rmtree(path.rename(folder / f".del-{path.name}-{os.getpid()}"))
