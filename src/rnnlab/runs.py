@@ -55,6 +55,7 @@ _MAX_TELLING = 80  # characters of a name made of settings
 _MAX_DEPTH = 4  # sweep-1/3-lstm is 2
 _LOCK = ".lock"
 _UNFINISHED = ".*.json.*.tmp"  # what a killed write_json leaves
+_LINK = re.compile(r"last|best|\.tmp-(last|best)-\d+")
 _OF_A_START = {_LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # before run.json
 
 
@@ -116,6 +117,7 @@ def begin_run(name: str, *, exact: bool) -> Iterator[Path]:
     with lock_run(folder):
         if (folder / "run.json").exists():  # of a process that was quicker
             raise _taken(name)
+        probe(folder)
         yield folder
 
 
@@ -226,7 +228,8 @@ def _refuse_links(folder: Path) -> None:
     A link in the place of rnnlab.log or samples/ would let a resumed run write anywhere.
 
     Raises:
-        CheckpointError: There is one; `last` and `best` among the checkpoints may point at their siblings.
+        CheckpointError: There is one; `last` and `best` among the checkpoints may point at their siblings, also under
+            the name that they have until they are whole.
     """
     pending = [folder]
     while pending:
@@ -237,7 +240,7 @@ def _refuse_links(folder: Path) -> None:
         for entry in entries:
             path = Path(entry.path)
             if entry.is_symlink():
-                of_ours = path.parent == folder / "checkpoints" and path.name in ("last", "best")
+                of_ours = path.parent == folder / "checkpoints" and _LINK.fullmatch(path.name)
                 if not (of_ours and "/" not in os.readlink(path).removesuffix("/")):
                     raise CheckpointError(
                         f"{path} is a link, and could lead anywhere; put in its place what it points at"

@@ -177,7 +177,8 @@ def _resume_locked(folder: Path, request: Request) -> int:
         name = quote(run_name(folder))
         raise CheckpointError(f"{folder} was left before training began; start it again: rnnlab train ... name={name}")
     # A run that has never saved begins again; one that is done has.
-    if not has_saved(folder / "checkpoints") and read_json(folder / "result.json").get("status") == "done":
+    result = folder / "result.json"
+    if not has_saved(folder / "checkpoints") and result.exists() and read_json(result).get("status") == "done":
         raise CheckpointError(f"no checkpoint in {folder}, though the run is done: they were removed; start a new run")
     config = saved_settings(folder)
     changes = resume_changes(request, config)
