@@ -48,8 +48,8 @@ def rnnlab(*argv: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **kwargs)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
-def test_alone_it_says_what_to_type_next(argv: list[str], capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"]])
+def test_help_names_every_command_and_how_to_start(argv: list[str], capsys: pytest.CaptureFixture[str]):
     assert cli.main(argv) == 0
     told = capsys.readouterr().out
     assert all(f"\n  {name} " in told for name in cli.VERBS)

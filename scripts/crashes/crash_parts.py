@@ -105,7 +105,11 @@ def recorded(bench: Bench, job: Job) -> list[Operation]:
     code = bench.attempt(job, name, _watching(bench, cache, keep=file)).wait()
     if code != 0:
         raise RuntimeError(f"{job} ends with {code}: {bench.log(name)}")
-    log = [Operation(operation, tuple(paths)) for operation, paths in json.loads(file.read_text())]
+    here = f"{bench.folder.resolve()}/"
+    log = [
+        Operation(name, tuple(path.removeprefix(here) for path in paths))
+        for name, paths in json.loads(file.read_text())
+    ]
     shutil.rmtree(cache)
     file.unlink()
     bench.forget(name)
@@ -122,11 +126,11 @@ def _watching(bench: Bench, cache: Path, number: int = 0, moment: str = "", keep
         watch.strike_at(number, moment)
         watch.install()
         if keep is not None:
-            end = os._exit
+            end, file = os._exit, keep
 
             def exit_with_log(code: int) -> None:
                 log = list(watch.log)
-                keep.write_text(json.dumps(log))
+                file.write_text(json.dumps(log))
                 end(code)
 
             os._exit = exit_with_log  # pyright: ignore[reportAttributeAccessIssue]

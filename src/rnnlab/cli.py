@@ -24,10 +24,18 @@ COMPOSED = {
     "evaluate": "score a finished run: run=NAME",
     "predict": "what a run makes of a text: run=NAME text='...'",
     "generate": "let a run write: run=NAME prompt='...'",
+    "xray": "how far a run remembers, and its gradients reach: run=NAME",
+    "explore": "what each unit of a run knows, as a page: run=NAME",
 }
 PLAIN = {
-    "runs": "list the runs under outputs/",
+    "runs": "list the runs under outputs/: task=music status=done sort=score",
+    "show": "a run on one page: settings, scores, curves, samples",
+    "compare": "is one run better than another, or is it chance?",
+    "diff": "the settings in which runs differ",
+    "report": "one HTML page of a run or a sweep",
+    "rm": "remove runs; asks first",
     "board": "open TensorBoard on them",
+    "init": "a folder with configs for your own data",
     "bench": "how fast this machine is, beside torch.nn",
     "doctor": "what this machine has, and what works on it",
 }
@@ -46,7 +54,7 @@ usage: rnnlab VERB [key=value ...]
 
 Start with:
   rnnlab train task=sentiment model=lstm     a first model
-  rnnlab train --help                        all it can be told
+  rnnlab                                     what to type next
 
 rnnlab VERB --help explains a verb.
 Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
@@ -62,10 +70,14 @@ def main(argv: list[str] | None = None) -> int:
         argv: Without the program's name; None: `sys.argv`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # First of all: a job that is stopped while it imports torch exits with the documented code, too.
-    with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
-        startup.begin(since_process_start=argv is None)
-        return _main(arguments)
+    try:
+        # First of all: a job that is stopped while it imports torch exits with the documented code, too.
+        with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
+            startup.begin(since_process_start=argv is None)
+            return _main(arguments)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
 
 
 def _main(arguments: list[str]) -> int:
@@ -81,9 +93,6 @@ def _main(arguments: list[str]) -> int:
         code = _run(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped", file=sys.stderr)
-        return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         # `rnnlab runs | head`: Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -96,14 +105,22 @@ def _main(arguments: list[str]) -> int:
             import traceback
 
             traceback.print_exception(error)
-        # A path may hold anything; the message stays one line.
-        print("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(mistake)), file=sys.stderr)
+        from rnnlab.wording import for_a_terminal
+
+        # Wrong settings are listed line by line; a line end in any other message is part of a name.
+        message = str(mistake) if isinstance(mistake, ConfigError) else str(mistake).replace("\n", "\\n")
+        print(f"error: {for_a_terminal(message)}", file=sys.stderr)
         return mistake.exit_code
 
 
 def _run(argv: list[str]) -> int:
     """Find the verb and run it."""
-    if not argv or argv[0] in ("-h", "--help", "help"):
+    if not argv:
+        from rnnlab.commands._welcome import welcome
+
+        print(welcome())
+        return 0
+    if argv[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))
         print(USAGE.format(verbs="\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())))
         return 0
@@ -129,10 +146,10 @@ def _run(argv: list[str]) -> int:
 def _run_composed(verb: str, argv: list[str]) -> int:
     """Run a verb whose settings Hydra composes."""
     if "--help" in argv or "-h" in argv:
-        from rnnlab.commandline.help import command_help
+        from rnnlab.commandline.help import command_help, print_help
         from rnnlab.commandline.options import config_dir
 
-        print(command_help(verb, config_dir(argv)))
+        print_help(command_help(verb, config_dir(argv)))
         return 0
     from rnnlab.commandline.compose import compose_request, read_arguments
     from rnnlab.config import COMMANDS

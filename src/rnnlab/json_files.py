@@ -23,11 +23,19 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     Raises:
         CannotWriteError: Disk full, read-only, no permission.
     """
-    content = (json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    write_whole(path, json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text in UTF-8 as `write_json` does.
+
+    Raises:
+        CannotWriteError: Disk full, read-only, no permission.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
+            stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

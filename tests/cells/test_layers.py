@@ -339,3 +339,19 @@ def test_forward_mode_differentiation_is_right_or_refused(cell: str) -> None:
         layer.backend = backend
         with pytest.raises(ValueError, match=f"backend '{backend}' has no forward-mode differentiation"):
             torch.func.jvp(lambda x: layer(x)[0], (x,), (tangent,))
+
+
+@every_cell
+def test_a_single_layer_shares_the_parameters_of_the_stack(cell):
+    stack = PAIRS[cell][0](3, 4, num_layers=3, bidirectional=True, dropout=0.5, layer_norm=True).double().eval()
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    expected, _ = stack(x)
+    for layer in range(3):
+        alone = stack.single_layer(layer)
+        assert alone.weight_hh_l0_reverse is getattr(stack, f"weight_hh_l{layer}_reverse")
+        x, _ = alone(x)
+    torch.testing.assert_close(x, expected, rtol=0, atol=1e-12)
+    assert stack.num_layers == 3
+    assert len(list(stack.parameters())) == 3 * len(list(alone.parameters()))
+    with pytest.raises(ValueError, match="layer must be from 0 to 2, got 3"):
+        stack.single_layer(3)

@@ -68,3 +68,20 @@ def test_every_example_is_right(command: str):
         assert words[:2] == ["rnnlab", command]
         argv = ["file=-" if word == "-" else word for word in words[2:] if word not in ("--json", "-m")]
         compose_request(read_arguments(command, [word.split(",")[0] for word in argv]))
+
+
+def test_a_long_help_goes_through_the_pager_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
+    from rnnlab.commandline import help as help_module
+
+    pager = tmp_path / "pager"
+    pager.write_text(f"#!/bin/sh\ncat > {tmp_path}/seen\n")
+    pager.chmod(0o755)
+    monkeypatch.setenv("PAGER", str(pager))
+    help_module.print_help("a\n" * 500)
+    assert not (tmp_path / "seen").exists()
+    assert capsys.readouterr().out.count("a") == 500
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    help_module.print_help("short")
+    help_module.print_help("b\n" * 500)
+    assert (tmp_path / "seen").read_text().count("b") == 500

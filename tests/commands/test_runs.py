@@ -82,15 +82,21 @@ def test_json_holds_the_same_without_rounding(capsys: pytest.CaptureFixture[str]
 def test_runs_can_be_chosen_by_status(capsys: pytest.CaptureFixture[str]):
     make_run("good", "done")
     make_run("bad", "failed")
-    assert main(["--status", "failed"]) == 0
+    assert main(["status=failed"]) == 0
     told = capsys.readouterr().out
     assert "bad" in told
     assert "good" not in told
 
 
-@pytest.mark.parametrize("argv", [["--jsn"], ["--status", "dnoe"], ["extra"]])
+def test_a_filter_that_fits_nothing_is_told_back(capsys: pytest.CaptureFixture[str]):
+    make_run("good", "done")
+    assert main(["task=sentiment"]) == 0
+    assert "with task=sentiment; rnnlab runs lists all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [["--jsn"], ["status=dnoe"], ["extra"]])
 def test_wrong_options_are_told(argv: list[str]):
-    with pytest.raises(ConfigError, match=r"unknown|must be one of"):
+    with pytest.raises(ConfigError, match=r"unknown|must be one of|runs takes name="):
         main(argv)
 
 

@@ -152,3 +152,14 @@ def test_an_unknown_pooling_is_refused():
 def test_a_single_class_is_refused():
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         build(num_classes=1)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@torch.no_grad()
+def test_logits_so_far_are_those_of_a_text_that_ends_there(pooling):
+    model = build("gru", pooling=pooling)
+    inputs = tokens(7, 2)
+    h, _ = model.recurrent(model.embedding(inputs))
+    found = model.logits_so_far(h)
+    for end in range(1, 8):
+        torch.testing.assert_close(found[end - 1], model(inputs[:end])[0], **FLOAT64)

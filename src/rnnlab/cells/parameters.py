@@ -6,6 +6,7 @@ bidirectional).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -120,6 +121,23 @@ class RecurrentParameters(nn.Module):
             return None
         names = (_parameter_name(f"norm_{kind}", layer, direction) for kind in Norm._fields)
         return Norm(*(getattr(self, name, None) for name in names))  # pyright: ignore[reportArgumentType]
+
+    def single_layer(self, layer: int) -> Self:
+        """Return one layer, in all its directions, as a stack of its own that shares the parameters with this one.
+
+        Above layer 0 its input is the output of the layer below. Dropout between layers is the caller's.
+        """
+        if not 0 <= layer < self.num_layers:
+            raise ValueError(f"layer must be from 0 to {self.num_layers - 1}, got {layer}")
+        alone = copy.copy(self)
+        alone._parameters = {}
+        alone.num_layers, alone.dropout = 1, 0.0
+        alone.input_size = self.input_size if layer == 0 else self.hidden_size * self.num_directions
+        for direction in range(self.num_directions):
+            for kind in self._parameter_shapes(layer):
+                parameter = getattr(self, _parameter_name(kind, layer, direction))
+                alone.register_parameter(_parameter_name(kind, 0, direction), parameter)
+        return alone
 
     def flatten_parameters(self) -> None:
         """Lay the parameters out in one block for cuDNN; without effect off CUDA. Called after every move."""

@@ -61,7 +61,7 @@ def suggestions(line: str) -> list[str]:
     if verb == "bench":
         return [name for name in BENCHMARKS if name.startswith(current) and not rest]
     if verb in PLAIN:
-        return _run_names(current) if verb == "board" else []
+        return _plain(verb, rest, current)
     if verb not in COMPOSED:
         return []
     for key in _RUN_KEYS:
@@ -75,11 +75,59 @@ def _options(verb: str) -> list[str]:
     own = {
         "train": ["--dry-run", "--multirun", "--jobs", "--cfg", "--config-dir"],
         "runs": ["--json"],
+        "show": ["--json"],
+        "diff": ["--json"],
+        "compare": ["--json", "--split", "--resamples", "--seed", "--threads"],
+        "report": ["--output"],
+        "rm": ["--yes"],
+        "init": [],
         "board": ["--port", "--no-browser"],
         "doctor": ["--json"],
         "bench": ["--json", "--threads", "--shapes", "--cells", "--modes", "--seconds", "--load"],
     }
     return [*own.get(verb, ["--json", "--cfg"]), "--help", "--debug"]
+
+
+def _plain(verb: str, words: list[str], current: str) -> list[str]:
+    """Complete the arguments of a verb that Hydra has nothing to do with."""
+    match verb:
+        case "runs":
+            return _filters(current)
+        case "init" if words:
+            return _data_settings(words, current)
+        case "show" | "report" if [word for word in words if not word.startswith("-")]:
+            return []  # they take one run
+        case "show" | "board":
+            return _run_names(current)
+        case "compare" | "diff" | "report" | "rm":
+            sweeps = {name.rpartition("/")[0] for name in _run_names("")} - {""}
+            return [name for name in sorted({*sweeps, *_run_names("")} - {*words}) if name.startswith(current)]
+        case _:
+            return []
+
+
+def _filters(current: str) -> list[str]:
+    """Complete `rnnlab runs`: its keys, and the values that its runs have."""
+    from rnnlab.runs import list_runs
+    from rnnlab.selection import FILTERS, ORDERS
+
+    key, equals, start = current.partition("=")
+    if not equals:
+        return [f"{key}=" for key in (*FILTERS, "sort") if key.startswith(current)]
+    if key not in (*FILTERS, "sort"):
+        return []
+    values = ORDERS if key == "sort" else sorted({getattr(run, key) for run in list_runs()} - {""})
+    return [f"{key}={value}" for value in values if value.startswith(start)]
+
+
+def _data_settings(words: list[str], current: str) -> list[str]:
+    """Complete `rnnlab init FOLDER`: task= and what the task is told of its data."""
+    key, equals, start = current.partition("=")
+    if key == "corpus" and equals:
+        return [f"corpus={path}" for path in _paths(start)]
+    offered = _settings("train", words, current if key == "task" else f"task.{current}")
+    own = [word.removeprefix("task.") for word in offered]
+    return [*own, *(["task="] if not equals and key != "task" and "task=".startswith(current) else [])]
 
 
 def _run_names(start: str) -> list[str]:

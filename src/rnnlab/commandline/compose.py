@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnlab.commandline import overrides
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
-from rnnlab.commandline.guard import check_files, check_tree
+from rnnlab.commandline.guard import check_tree
 from rnnlab.commandline.hydra_app import initialized, register_tasks
 from rnnlab.commandline.menu import Menu, read_menu
 from rnnlab.commandline.options import one_line_errors
@@ -31,7 +31,10 @@ from rnnlab.wording import close_matches
 
 MAX_JOBS = 1024  # side by side
 # What Hydra and OmegaConf raise while they compose.
-COMPOSING = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError)
+COMPOSING = (
+    *(HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError),
+    AttributeError,  # of OmegaConf, where a group of settings is merged into a null
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,12 @@ class Request:
     """What one command was asked to do.
 
     Attributes:
-        command: The verb: train, evaluate, predict, generate.
+        command: The verb: train, evaluate, predict, generate, explore.
         settings: Its settings, checked: a `TrainConfig`, `EvaluateConfig`, ...
         config: The same as plain JSON-able data, Enums as strings.
         overrides: `key=value` as typed.
         choices: The chosen file of each group: {"model": "lstm", "task": "sentiment", ...}.
+        config_dir: The folder of the user's own files among them, if any.
     """
 
     command: str
@@ -51,6 +55,7 @@ class Request:
     config: dict[str, Any]
     overrides: list[str]
     choices: dict[str, str]
+    config_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ def compose_request(arguments: Arguments, *, sweep: bool = False) -> Request:
     for key, value in arguments.free.items():
         setattr(result, key, _free_value(settings(type(result))[key], value))
     raise_together(problems(result))
-    return Request(arguments.command, result, plain(result), arguments.typed, chosen)
+    return Request(arguments.command, result, plain(result), arguments.typed, chosen, arguments.config_dir)
 
 
 def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
@@ -163,9 +168,6 @@ def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
     menu = menu_of(arguments)
     parsed, found = overrides.parse(arguments.texts, menu, sweep=sweep)
     chosen = [entry for entry in parsed if overrides.is_group(entry, menu)]
-    if arguments.config_dir is not None:
-        pairs = [(entry.key_or_group, str(name)) for entry in chosen for name in overrides.values(entry)]
-        check_files(arguments.config_dir, pairs)
     try:
         config = _compose(arguments, [str(entry.input_line) for entry in parsed])
     except COMPOSING as error:

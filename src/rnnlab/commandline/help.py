@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -18,7 +23,10 @@ _ABOUT = {
     "train": "Train a model: choose a task, a model, an optimizer; set what should differ.",
     "evaluate": "Score a finished run on a split of its corpus.",
     "predict": "Show what a run makes of a text: its class, or the likeliest next tokens.",
+    "xray": "Measure how far back a run's states, gradients and losses reach.",
     "generate": "Let a language model write on from a prompt, or a music model write tunes.",
+    "explore": "Colour held-out text by what any unit holds, find the unit that knows most of a property, and let the "
+    "model run with it held. One HTML page, to be opened in a browser, and explore.json.",
 }
 _EXAMPLES = {
     "train": [
@@ -36,10 +44,19 @@ _EXAMPLES = {
         "rnnlab predict run=sentiment-lstm file=reviews.txt --json",
         "echo 'the state of the' | rnnlab predict run=next_word-lstm -",
     ],
+    "xray": [
+        "rnnlab xray run=adding-lstm",
+        "rnnlab xray run=next_word-lstm steps=128 split=test",
+    ],
     "generate": [
         "rnnlab generate run=music-lstm count=3 seed=7",
-        "rnnlab generate run=music-lstm prompt='K:Dmaj' output=tunes",
+        "rnnlab generate run=music-lstm count=3 output=tunes/",
         "rnnlab generate run=next_word-lstm prompt='my fellow' temperature=0.8",
+    ],
+    "explore": [
+        "rnnlab explore run=music-lstm",
+        "rnnlab explore run=music-lstm clamp=0:137=1.0,0:c12=-3 hold=0",
+        "rnnlab explore run=next_word-lstm file=speech.txt output=speech.html",
     ],
 }
 _OPTIONS = {
@@ -49,7 +66,7 @@ _OPTIONS = {
     ),
     "--jobs N": ("with -m: so many side by side, the cores shared among them", ("train",)),
     "--dry-run": ("dry_run=true", ("train",)),
-    "--json": ("json=true", ("evaluate", "predict", "generate")),
+    "--json": ("json=true", ("evaluate", "predict", "generate", "xray", "explore")),
     "--cfg job": ("print the settings in force and do nothing", ()),
     "--config-dir DIR": ("your own configs, in the same folders: DIR/model/mine.yaml", ("train",)),
     "--debug": ("show the traceback of an error", ()),
@@ -60,7 +77,7 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
     """Return the help of a composed verb, at most 80 columns wide.
 
     Args:
-        command: train, evaluate, predict or generate.
+        command: train, evaluate, predict, generate or explore.
         config_dir: The user's own configs, listed with ours.
     """
     menu = read_menu(command, config_dir, plugins=True)
@@ -81,6 +98,21 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
         note = "A task or experiment brings some values of its own; add --cfg job to see those in force."
         lines += ["", *wrap(note, WIDTH)]
     return "\n".join(lines)
+
+
+def print_help(text: str) -> None:
+    """Print a help; on a terminal that is lower than it, through a pager ($PAGER, else less), so that it begins on top.
+
+    Args:
+        text: The help.
+    """
+    is_long = text.count("\n") >= shutil.get_terminal_size().lines
+    pager = shlex.split(os.environ.get("PAGER") or "less")
+    if sys.stdout.isatty() and sys.stdin.isatty() and is_long and pager and shutil.which(pager[0]):
+        # F, X: what fits is printed and stays; R: colours.
+        subprocess.run(pager, input=text + "\n", text=True, env={"LESS": "FRX", **os.environ}, check=False)
+    else:
+        print(text)
 
 
 def _choices(menu: Menu) -> Iterator[str]:
@@ -138,6 +170,7 @@ def _options(command: str) -> Iterator[str]:
 def _hanging(head: str, text: str, indent: int) -> Iterator[str]:
     """Yield a name and its text beside it, wrapped under itself."""
     lines = wrap(text, WIDTH - indent, break_on_hyphens=False) or [""]
-    yield f"{head:<{indent}}{lines[0]}".rstrip() if len(head) <= indent else head
-    for line in lines[1:] if len(head) <= indent else lines:
+    fits = len(head) <= indent and len(head.rstrip()) < indent  # a space at least between a name and its text
+    yield f"{head:<{indent}}{lines[0]}".rstrip() if fits else head
+    for line in lines[1:] if fits else lines:
         yield " " * indent + line

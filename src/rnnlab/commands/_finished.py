@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
-from rnnlab.config import TrainConfig, UseConfig
+from rnnlab.config import CorpusConfig, TrainConfig, UseConfig
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.hardware import choose_device, set_up
 from rnnlab.runs import find_run, read_json
@@ -56,7 +57,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     config = saved_settings(folder)
     task = restore_task(config, folder)
     model = build_model(task, config)
-    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary.sha256})
+    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary_hash})
     if difference := weight_difference(weights, model.state_dict()):
         raise CheckpointError(f"the weights in {folder} are of another model than its settings: {difference}")
     model.load_state_dict(weights)
@@ -81,7 +82,8 @@ def saved_settings(folder: Path) -> TrainConfig:
         raise CheckpointError(f"{path} cannot be read: there is no {error}") from error
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {explain(error.__cause__ or error)}") from error
-    config.task.corpus = _found_again(config.task.corpus, content.get("working_directory"))
+    if isinstance(config.task, CorpusConfig):
+        config.task.corpus = _found_again(config.task.corpus, content.get("working_directory"))
     return config
 
 
@@ -132,8 +134,9 @@ def check_corpus(folder: Path, task: Task, *, may_differ: bool = False) -> None:
 
 def _found_again(corpus: str, working_directory: Any) -> str:
     """Return a corpus's name or path; a path that leads nowhere from here starts where the run was started."""
-    if isinstance(working_directory, str) and not Path(corpus).expanduser().exists():
+    # os.path, unlike Path, takes a name that no file system does for one that is not there.
+    if isinstance(working_directory, str) and not os.path.exists(os.path.expanduser(corpus)):
         path = Path(working_directory) / corpus
-        if path.exists():
+        if os.path.exists(path):
             return str(path)
     return corpus

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._finished import open_run
+from rnnlab.commands._own_text import read_own
 from rnnlab.commands._tables import print_json
 from rnnlab.config import PredictConfig
-from rnnlab.data.text import decode_text, read_text
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.sentiment import Sentiment
@@ -41,17 +39,7 @@ def run(request: Request) -> int:
 
 def _lines(file: str) -> list[str]:
     """Lines of a file, or of standard input; empty ones are left out."""
-    text = decode_text(_standard_input(), "standard input") if file == "-" else read_text(file)
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = [line for line in read_own(file).split("\n") if line.strip()]
     if not lines:
         raise DataError(f"{file} has no text; wanted one text a line")
     return lines
-
-
-def _standard_input() -> bytes:
-    """Read standard input to its end; a user who sits before it is told so."""
-    if sys.stdin is None:
-        raise DataError("standard input is closed; give file=PATH or text=...")
-    if sys.stdin.isatty():
-        print("reading standard input, one text a line; Ctrl-D ends it", file=sys.stderr)
-    return sys.stdin.buffer.read()

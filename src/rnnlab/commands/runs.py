@@ -8,12 +8,13 @@ import sys
 from datetime import UTC, datetime
 
 from rnnlab.commandline.options import one_line_errors
-from rnnlab.errors import ConfigError
-from rnnlab.runs import RunSummary, list_runs, outputs_root
+from rnnlab.runs import RunSummary, list_runs, outputs_root, run_names
+from rnnlab.selection import FILTERS, ORDERS, choose
 from rnnlab.wording import better
 
 _FULL_WIDTH = 90  # columns of a terminal; a narrower one does without the age
-_STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
+STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
+_FILTERS_HELP = f"only these: {', '.join(f'{key}=' for key in FILTERS)} (lists and * allowed); sort={'|'.join(ORDERS)}"
 
 
 def main(argv: list[str]) -> int:
@@ -23,23 +24,31 @@ def main(argv: list[str]) -> int:
         argv: What follows the verb.
 
     Raises:
-        ConfigError: `--status` names no status.
+        ConfigError: A filter or order that there is none of.
     """
-    parser = argparse.ArgumentParser(prog="rnnlab runs", description="List the runs under outputs/, oldest first.")
+    parser = argparse.ArgumentParser(
+        prog="rnnlab runs",
+        description="List the runs under outputs/, oldest first.",
+        epilog="example: rnnlab runs task=music,next_word status=done name='sweep-1/*' sort=score",
+    )
+    parser.add_argument("filters", nargs="*", metavar="KEY=VALUE", help=_FILTERS_HELP)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--status", help=f"only these: {', '.join(_STYLES)}")
-    arguments = one_line_errors(parser).parse_args(argv)
-    if arguments.status is not None and arguments.status not in (*_STYLES, "unknown"):
-        raise ConfigError(f"--status must be one of {', '.join(_STYLES)}, got '{arguments.status}'")
-    found = [run for run in list_runs() if arguments.status in (None, run.status)]
+    arguments = one_line_errors(parser).parse_intermixed_args(argv)
+    found = choose(list_runs(), arguments.filters)
     if arguments.json:
-        print(json.dumps([_row(run) for run in found], indent=2))
+        print(json.dumps([row(run) for run in found], indent=2))
     elif not found:
-        only = f" {arguments.status}" if arguments.status else ""
-        print(f"no{only} runs in {outputs_root()}; this makes one: rnnlab train task=sentiment model=lstm")
+        print(_nothing_found(arguments.filters))
     else:
         _print_table(found)
     return 0
+
+
+def _nothing_found(filters: list[str]) -> str:
+    """Say that there is nothing to list, and what to type."""
+    if filters and run_names():
+        return f"no runs in {outputs_root()} with {' '.join(filters)}; rnnlab runs lists all"
+    return f"no runs in {outputs_root()}; this makes one: rnnlab train task=sentiment model=lstm"
 
 
 def duration(seconds: float | None) -> str:
@@ -74,7 +83,7 @@ def score_heading(encoding: str = "utf-8") -> str:
     return "score (↑↓: better)" if encoding.startswith("utf") else "score (^v: better)"
 
 
-def _row(run: RunSummary) -> dict[str, object]:
+def row(run: RunSummary) -> dict[str, object]:
     """Return one run as JSON-able data."""
     return {
         "name": run.name,
@@ -110,7 +119,7 @@ def _print_table(found: list[RunSummary]) -> None:
     for run in found:
         age = duration(max(0.0, (now - run.created).total_seconds())) if run.created else ""
         steps = f"{run.steps:,}" if run.steps is not None else ""
-        status = Text(run.status, style=_STYLES.get(run.status, ""))
+        status = Text(run.status, style=STYLES.get(run.status, ""))
         # Text, not str: a run's name may hold [brackets], which rich would read as markup.
         texts = (run.name, run.task, run.model, score(run, console.encoding), steps, duration(run.seconds))
         cells = [Text(cell) for cell in texts]

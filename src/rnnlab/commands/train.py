@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,10 +19,11 @@ from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
+from rnnlab.commands._held_out import held_out
 from rnnlab.commands._launch import end_with_parent, is_supervised, tell_name
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
-from rnnlab.config import CosineConfig, Precision, TrainConfig, TrainerConfig
+from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig, TrainerConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
 from rnnlab.errors import (
@@ -35,12 +36,17 @@ from rnnlab.errors import (
     StoppedError,
 )
 from rnnlab.hardware import SetUp, choose_device, set_up
-from rnnlab.runs import begin_run, check_free, find_run, lock_run, run_name
+from rnnlab.inspection.chains import can_unroll
+from rnnlab.inspection.xray import truncation_facts
+from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.sentiment import Sentiment
+from rnnlab.training import warmup
+from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
+from rnnlab.training.fits import CHANGEABLE
 from rnnlab.training.logs import log_to
 from rnnlab.training.place import Place, this_place
 from rnnlab.training.precision import autocast
@@ -51,6 +57,10 @@ if TYPE_CHECKING:
     from rnnlab.training.ranks import Ranks
 
 log = logging.getLogger("rnnlab")
+
+# How long and where a run trains is no part of its name.
+UNNAMED = NO_HYPERPARAMETERS | {"task", "model", "trainer", *(f"trainer.{name}" for name in CHANGEABLE)}
+UNNAMED |= {"trainer.eval_every_steps"}
 
 
 def run(request: Request) -> int:
@@ -129,8 +139,18 @@ def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: 
     """Train a new run on a device."""
     config: TrainConfig = request.settings
     task = build_task(config.task, config.trainer, config.seed)
-    log.info("reading corpus %s", config.task.corpus)
+    if isinstance(config.task, CorpusConfig):
+        log.info("reading corpus %s", config.task.corpus)
     _read_corpus(task, ranks)
+    measured: dict[str, Any] = {}
+    if config.trainer.auto_bptt_len:
+        measure = partial(_measure_bptt_len, task, config, device)
+        length, facts = measure() if ranks is None else ranks.from_first(measure)
+        measured = {"measured_bptt": facts}
+        config.trainer.bptt_len, config.trainer.auto_bptt_len = length, False
+        request.config["trainer"] |= {"bptt_len": length, "auto_bptt_len": False}
+        task = build_task(config.task, config.trainer, config.seed)
+        _read_corpus(task, ranks)
     windows = task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
     startup.lap("corpus")
     _check_warmup(config, count_steps(task, config.trainer))
@@ -156,17 +176,48 @@ def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: 
         if not ranks.is_first:
             folder = ranks.from_first(Path)
             return _follow(_trainer(folder, config, task, model, device, ranks))
-    name = config.name or f"{config.task.name}-{request.choices['model']}"
-    with begin_run(name, exact=config.name is not None) as folder:
+    with begin_run(config.name or _own_name(request), exact=config.name is not None) as folder:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
         facts = {"backend": backend, "device": str(device), **machine._asdict()}
-        record_run(folder, request, task, {**facts, **padding, "num_parameters": parameters})
+        record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
         if ranks is not None:
             ranks.from_first(lambda: folder)
         return _fit(folder, task, _trainer(folder, config, task, model, device, ranks))
+
+
+def _own_name(request: Request) -> str:
+    """Name a run after task, model and what was typed that changes what is learned: `music-lstm-lr=0.003`."""
+    values = {"task": request.settings.task.name, "model": request.choices["model"]}
+    for text in request.overrides:
+        key, _, value = text.partition("=")
+        if key.lstrip("+") not in UNNAMED:
+            values[key] = Path(value).stem if key == "task.corpus" else value
+    return telling_name(values, choices=("task", "model", "optimizer", "scheduler", "experiment"))
+
+
+def _measure_bptt_len(task: Task, config: TrainConfig, device: torch.device) -> tuple[int, dict[str, Any]]:
+    """Return the length that the truncation meter finds, to be put in the place of the one given, and what it met."""
+    torch.manual_seed(config.seed)
+    model = build_model(task, config).to(device)
+    if not can_unroll(model):
+        raise ConfigError(f"trainer.auto_bptt_len=true cannot measure the model of task={task.name}; set false")
+    log.info("trainer.auto_bptt_len: a warm-up of %d steps, to be thrown away", warmup.WARM_STEPS)
+    warmup.warm_up(task, model, config, device)
+    model.eval()
+    found = held_out(task, model, "valid", rows=warmup.ROWS, steps=warmup.LONGEST)
+    window = found.window.to(device)
+
+    def loss() -> torch.Tensor:
+        outputs, _ = task.forward(model, window, found.state)
+        return task.nats(model, outputs, window) / window.num_targets
+
+    length, met = warmup.measure(model, loss, window.inputs.shape[0])
+    facts = truncation_facts(met, window.inputs.shape[0])
+    log.info("trainer.bptt_len=%d: the shortest whose gradient is that of %d steps", length, facts["full_steps"])
+    return length, facts
 
 
 def _backend(task: Task, model: nn.Module, precision: Precision, device: torch.device) -> str:
@@ -208,6 +259,16 @@ def _resume_locked(folder: Path, request: Request, place: Place | None) -> int:
     if not (folder / "run.json").exists():
         name = quote(run_name(folder))
         raise CheckpointError(f"{folder} was left before training began; start it again: rnnlab train ... name={name}")
+    # A run that has never saved begins again; one that is done has.
+    result = folder / "result.json"
+    is_first = place is None or place.rank == 0  # which sees to half-made links, too
+    if (
+        is_first
+        and not has_saved(folder / "checkpoints")
+        and result.exists()
+        and read_json(result).get("status") == "done"
+    ):
+        raise CheckpointError(f"no checkpoint in {folder}, though the run is done: they were removed; start a new run")
     config = saved_settings(folder)
     changes = resume_changes(request, config)
     with _ready(config.trainer, place) as (device, machine, ranks):
@@ -286,7 +347,7 @@ def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
     example = f"evaluate run={name}"
     if isinstance(task, Sentiment | LanguageTask):
         example = f"predict run={name} text='not bad at all'" if isinstance(task, Sentiment) else f"generate run={name}"
-    print(f"look: rnnlab board   use: rnnlab {example}")
+    print(f"look: rnnlab show {name}, rnnlab board   use: rnnlab {example}")
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
     return 0
 
@@ -302,6 +363,7 @@ def _dry_run(task: Task, model: nn.Module, precision: Precision, device: torch.d
         loss = task.nats(model, outputs, window) / count
     loss.backward()
     milliseconds = 1e3 * (time.perf_counter() - began)
-    shape = tuple(window.inputs.shape)
-    log.info("dry run: first window (T, B) = %s, loss %.4f nats, %.0f ms", shape, float(loss.detach()), milliseconds)
+    shape = tuple(window.inputs.shape[:2])
+    message = "dry run: first window (T, B) = %s, loss %.4f %s, %.0f ms"
+    log.info(message, shape, float(loss.detach()), task.loss_unit, milliseconds)
     return 0

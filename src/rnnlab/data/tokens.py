@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from rnnlab.data.progress import bar
+
 EOS = "<eos>"
 
 # Letters and digits with inner apostrophes (don't); numbers with separators (1,000.50) before, so that they stay whole.
@@ -84,7 +86,7 @@ def lines_to_tokens(text: str, name: str, *, keep_blank_lines: bool) -> list[str
     split = tokenizer(name)
     lines = text.removesuffix("\n").split("\n")
     tokens: list[str] = []
-    for line in lines:
+    for line in bar(lines, "reading text", "line"):
         words = split(line)
         if words or keep_blank_lines:
             tokens += words

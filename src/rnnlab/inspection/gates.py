@@ -16,13 +16,19 @@ LEFT, RIGHT = 0.1, 0.9
 _SIGMOID = {"input", "forget", "output", "reset", "update"}
 
 
+def has_gates(model: nn.Module) -> bool:
+    """Whether `gate_activations` can read a model: the model of another package's task may be of another kind."""
+    stack = getattr(model, "recurrent", None)
+    return isinstance(stack, RNN | LSTM | GRU) and callable(getattr(model, "embedding", None))
+
+
 @torch.no_grad()
 def gate_activations(model: nn.Module, inputs: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
     """Read the gates of every layer at every valid step, from an all-zero state and without dropout.
 
     Args:
         model: with `embedding` and `recurrent`.
-        inputs: <int64>(T, B) token ids.
+        inputs: <int64>(T, B) token ids, or features (T, B, F).
         lengths: <int64>(B,) valid steps of each row; None is T for all.
 
     Returns:
@@ -32,7 +38,7 @@ def gate_activations(model: nn.Module, inputs: Tensor, lengths: Tensor | None = 
     stack = model.recurrent
     assert isinstance(stack, RNN | LSTM | GRU)
     assert callable(model.embedding)
-    num_steps, num_rows = inputs.shape
+    num_steps, num_rows = inputs.shape[:2]
     if lengths is None:
         lengths = torch.full((num_rows,), num_steps, device=inputs.device)
     valid = torch.arange(num_steps, device=inputs.device)[:, None] < lengths

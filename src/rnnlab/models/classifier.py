@@ -117,6 +117,31 @@ class Classifier(nn.Module):
         pooled = self._final(state) if self.pooling == "last" else self._pool(h, lengths)
         return self.head(self.dropout(pooled)), state
 
+    def logits_so_far(self, h: Tensor) -> Tensor:
+        """Score the classes after every step, as if the text ended there.
+
+        Args:
+            h: outputs of the recurrent stack without dropout, (T, B, D); of one direction, since the other would have
+                read what is still to come.
+
+        Returns:
+            (T, B, C); past a row's length they mean nothing.
+        """
+        assert not self.recurrent.bidirectional
+        match self.pooling:
+            case "last":
+                pooled = h
+            case "mean":
+                pooled = h.cumsum(0) / torch.arange(1, len(h) + 1, device=h.device)[:, None, None]
+            case "max":
+                pooled = h.cummax(0).values
+            case _:
+                # Of scores below the largest of the whole text by 700 nothing would be left: float64 reaches so far.
+                scores = self.attention(h).double()
+                shares = (scores - scores.amax(0)).exp()
+                pooled = ((shares * h).cumsum(0) / shares.cumsum(0)).to(h)
+        return self.head(pooled)
+
     def _final(self, state: State) -> Tensor:
         """Return the top layer's last h of each direction, (B, D)."""
         h_n = state[0] if isinstance(state, tuple) else state

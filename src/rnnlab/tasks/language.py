@@ -11,7 +11,7 @@ from torch.nn import functional
 from rnnlab.config import ModelConfig
 from rnnlab.data.windows import Window
 from rnnlab.evaluation.scores import CrossEntropy
-from rnnlab.generation.sampling import sample
+from rnnlab.generation.sampling import StepFunction, sample
 from rnnlab.models import LanguageModel, State
 from rnnlab.tasks.base import Task, cell_extras
 
@@ -39,6 +39,36 @@ class LanguageScores:
         return {"targets": self._entropy.count}
 
 
+def build_language_model(vocab_size: int, config: ModelConfig, token_counts: Tensor | None = None) -> LanguageModel:
+    """Build a model that scores every token at every step.
+
+    Args:
+        vocab_size: V.
+        config: settings.
+        token_counts: how often each token is a target, (V,); needed with `config.sampled_words`.
+    """
+    return LanguageModel(
+        vocab_size,
+        cell=config.cell.value,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_layers,
+        embedding=config.embedding.value,
+        embedding_size=config.embedding_size,
+        tie_weights=config.tie_weights,
+        decoder=config.decoder.value,
+        cutoffs=config.cutoffs,
+        sampled_words=config.sampled_words,
+        token_counts=token_counts,
+        dropout=config.dropout,
+        nonlinearity=config.nonlinearity.value,
+        initialisation=config.initialisation.value,
+        init_range=config.init_range,
+        forget_gate_bias=config.forget_gate_bias,
+        backend=config.backend.value,
+        **cell_extras(config),
+    )
+
+
 class LanguageTask(Task):
     """Predict each next token."""
 
@@ -47,26 +77,8 @@ class LanguageTask(Task):
 
     def build_model(self, config: ModelConfig) -> nn.Module:
         """Build a language model for this vocabulary."""
-        return LanguageModel(
-            len(self.vocabulary),
-            cell=config.cell.value,
-            hidden_size=config.hidden_size,
-            num_layers=config.num_layers,
-            embedding=config.embedding.value,
-            embedding_size=config.embedding_size,
-            tie_weights=config.tie_weights,
-            decoder=config.decoder.value,
-            cutoffs=config.cutoffs,
-            sampled_words=config.sampled_words,
-            token_counts=None if config.sampled_words is None else self.token_counts(),
-            dropout=config.dropout,
-            nonlinearity=config.nonlinearity.value,
-            initialisation=config.initialisation.value,
-            init_range=config.init_range,
-            forget_gate_bias=config.forget_gate_bias,
-            backend=config.backend.value,
-            **cell_extras(config),
-        )
+        counts = None if config.sampled_words is None else self.token_counts()
+        return build_language_model(len(self.vocabulary), config, counts)
 
     def forward(self, model: nn.Module, window: Window, state: State) -> tuple[Tensor, State]:
         """Run a model over a window: hidden states (T, B, H) of a LanguageModel, logits (T, B, V) of any other."""
@@ -118,9 +130,37 @@ class LanguageTask(Task):
             DataError: the prompt holds a symbol the vocabulary does not have and cannot stand for.
             ValueError: a number is out of range for this vocabulary.
         """
-        generator = torch.Generator().manual_seed(seed)
         prompt_ids = self.encode_prompt(prompt)
-        continuations = sample(
+        continuations = self.draw(
+            model,
+            prompt_ids,
+            count=count,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        return [self.decode(prompt_ids + ids) for ids in continuations]
+
+    def draw(
+        self,
+        model: StepFunction,
+        prompt_ids: list[int],
+        *,
+        count: int,
+        length: int,
+        temperature: float,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int,
+    ) -> list[list[int]]:
+        """Continue the ids of a prompt; each list returned holds what comes after it.
+
+        Raises:
+            ValueError: a number is out of range for this vocabulary.
+        """
+        return sample(
             model,
             prompt_ids,
             num_tokens=length,
@@ -128,11 +168,10 @@ class LanguageTask(Task):
             top_k=None if top_k is None else min(top_k, len(self.vocabulary)),
             top_p=top_p,
             count=count,
-            generator=generator,
+            generator=torch.Generator().manual_seed(seed),
             stop_id=self.stop_id,
             forbidden_ids=() if self.vocabulary.unk_id is None else (self.vocabulary.unk_id,),
         )
-        return [self.decode(prompt_ids + ids) for ids in continuations]
 
     @torch.no_grad()
     def predict_next(self, model: nn.Module, text: str, top: int) -> dict[str, Any]:

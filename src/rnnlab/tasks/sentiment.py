@@ -14,13 +14,14 @@ from rnnlab.config import ModelConfig, SentimentConfig, TrainerConfig, Truncate
 from rnnlab.data import PAD, UNK, SequenceBatches, Vocabulary
 from rnnlab.data.corpora import Kind, load_labelled_texts
 from rnnlab.data.encoded import Encoded
+from rnnlab.data.progress import bar
 from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.data.tokens import review_tokens
 from rnnlab.data.windows import Window
 from rnnlab.errors import CheckpointError, DataError
-from rnnlab.evaluation.scores import Classification, CrossEntropy
+from rnnlab.evaluation.scores import Classification, Classified, CrossEntropy
 from rnnlab.models import Classifier
-from rnnlab.tasks.base import SPLITS, Task, cell_extras, log
+from rnnlab.tasks.base import SPLITS, Scores, Task, cell_extras, log
 from rnnlab.tasks.encoded import read_encoded
 
 
@@ -32,11 +33,13 @@ class ClassScores:
         self._entropy = CrossEntropy()
         self._label_names = label_names
         self.classes = Classification(len(label_names))
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
     def add(self, outputs: Tensor, window: Window, nats: Tensor) -> None:
         """Count one batch."""
         self._entropy.add_sum(nats, window.num_targets)
         self.classes.add(outputs, window.targets)
+        self._seen.append((window.targets, outputs.detach().float().softmax(-1)))
 
     def results(self) -> dict[str, float]:
         """`loss` in nats per text, `accuracy` and `macro_f1` from 0 to 1."""
@@ -45,6 +48,11 @@ class ClassScores:
     def details(self) -> dict[str, Any]:
         """The confusion matrix, a row for each true class."""
         return {"labels": self._label_names, "confusion": self.classes.confusion.tolist()}
+
+    def classified(self) -> Classified:
+        """Every example's class, and the probabilities it was given."""
+        targets, probabilities = (torch.cat(parts).cpu().numpy() for parts in zip(*self._seen, strict=True))
+        return Classified(self._label_names, targets, probabilities)
 
 
 class Sentiment(Task):
@@ -88,7 +96,10 @@ class Sentiment(Task):
         corpus = load_labelled_texts(
             self._config.corpus, text_column=self._config.text_column, label_column=self._config.label_column
         )
-        tokens = {split: [review_tokens(text) for text in getattr(corpus, split).texts] for split in SPLITS}
+        tokens = {
+            split: [review_tokens(text) for text in bar(getattr(corpus, split).texts, f"reading {split}", "text")]
+            for split in SPLITS
+        }
         if self._vocabulary is None:
             self._vocabulary = Vocabulary.build(
                 chain.from_iterable(tokens["train"]),
@@ -170,6 +181,10 @@ class Sentiment(Task):
         """Accuracy on the texts trained on, dropout included."""
         return {"accuracy": hit_share}
 
+    def classified(self, scores: Scores) -> Classified | None:
+        """What was said of every text."""
+        return scores.classified() if isinstance(scores, ClassScores) else None
+
     @torch.no_grad()
     def predict(self, model: nn.Module, texts: list[str]) -> list[dict[str, Any]]:
         """Give each text's class.
@@ -187,9 +202,7 @@ class Sentiment(Task):
         try:
             # One text a call: what stands beside a text cannot change its numbers, not even in the last bit.
             for number, text in enumerate(texts, 1):
-                ids = self._encode(review_tokens(text))
-                if len(ids) == 0:
-                    raise DataError(f"text {number} has no word to read: {text[:40]!r}")
+                ids = self.encode_text(text, number)
                 logits, _ = model(torch.from_numpy(ids).long()[:, None].to(device))
                 shares = logits[0].double().softmax(-1).tolist()
                 predictions.append(
@@ -204,6 +217,17 @@ class Sentiment(Task):
         finally:
             model.train(was_training)
         return predictions
+
+    def encode_text(self, text: str, number: int) -> np.ndarray:
+        """Ids of one text as the model reads it, cut to `task.max_len`; an error calls it text `number`.
+
+        Raises:
+            DataError: the text has no token.
+        """
+        ids = self._encode(review_tokens(text))
+        if len(ids) == 0:
+            raise DataError(f"text {number} has no word to read: {text[:40]!r}")
+        return ids
 
     def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
         """Held-out texts with what the model says of them."""

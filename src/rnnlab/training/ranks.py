@@ -81,7 +81,7 @@ class Ranks:
         is_full = lengths is not None and bool((lengths == window.inputs.shape[0]).all())
         return Window(
             inputs=window.inputs[:, rows].contiguous(),
-            targets=window.targets[..., rows].contiguous(),
+            targets=(window.targets[rows] if window.targets.dim() == 1 else window.targets[:, rows]).contiguous(),
             lengths=None if lengths is None or is_full else lengths.contiguous(),
             starts=window.starts[rows].contiguous(),
         )

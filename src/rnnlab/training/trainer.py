@@ -28,10 +28,13 @@ from torch import nn
 from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import check_space
-from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, StoppedError, UserError
+from rnnlab.errors import CheckpointError, ConfigError, DivergedError, OutOfMemoryError, StoppedError, UserError
+from rnnlab.inspection.chains import can_unroll
+from rnnlab.inspection.live import live_signals
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.averaging import build_average
+from rnnlab.training.board import Board
 from rnnlab.training.checkpoint import has_saved, load_model, load_training, mend_best, save_checkpoint
 from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.fits import (
@@ -109,9 +112,18 @@ class Trainer:
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device, ranks)
         profiles = config.trainer.profile and self._is_first
         self._profile = Profile(self.steps, model, run, device) if profiles else None
-        self._events: EventLog | None = None  # both of the first process alone
+        self._events: EventLog | None = None  # these three of the first process alone
+        self._board: Board | None = None
         self._lines: MetricsFile | None = None
         self._has_begun = False
+        self._xray_seconds = 0.0  # of this process, as the next
+        self._step_seconds = 0.0
+        if config.trainer.xray_every is not None and not can_unroll(model):
+            raise ConfigError(
+                f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it "
+                "has no recurrent layers of rnnlab.cells; set null"
+            )
+        self._saving_seconds = 0.0
         self._learned = learned_settings(config)
         self._allowed: Collection[str] = ()
         self._random = random_state(device)  # at the beginning: a resumed run may have to go back there
@@ -186,8 +198,7 @@ class Trainer:
             for file in (self._events, self._lines):
                 if file is not None:
                     file.close()
-            self._events = EventLog(self.run, saved["events"])
-            self._lines = MetricsFile(self.run, saved.get("metrics_bytes", 0))
+            self._open_logs(saved["events"], saved.get("metrics_bytes", 0))
         # Last: building models and optimizers may have drawn numbers.
         self._set_random(saved)
 
@@ -248,7 +259,7 @@ class Trainer:
             while (reason := self.counters.reason_to_end(self._config)) is None:
                 self._train_epoch(progress, signals)
             if self.counters.evaluated_at != self.counters.step:
-                self._evaluate()
+                self._evaluate(has_gradients=False)
                 self._save(is_due=True)
             return reason
         except DivergedError as error:
@@ -299,8 +310,15 @@ class Trainer:
         if not self._is_first:
             return
         if self._events is None:
-            self._events, self._lines = EventLog(self.run, {}), MetricsFile(self.run)
-        self._events.hparams(self._settings, f"valid/{self.task.metric}")
+            self._open_logs({}, 0)
+        assert self._board is not None
+        self._board.begin()
+
+    def _open_logs(self, offsets: dict[str, int], metrics_bytes: int) -> None:
+        """Open the files of a run's numbers, where its checkpoint says that they end."""
+        self._events = EventLog(self.run, offsets)
+        self._lines = MetricsFile(self.run, metrics_bytes)
+        self._board = Board(self._events, self.task, self._settings, self.run, self.device)
 
     def _train_epoch(self, progress: Progress, signals: StopSignals) -> None:
         """Train from the current window to the end of the pass, or to a limit."""
@@ -326,13 +344,17 @@ class Trainer:
             is_logged = counters.step % config.log_every_steps == 0
             if is_logged:
                 self.steps.read(self.counters)
-            counters.seconds += time.perf_counter() - began
+            spent = time.perf_counter() - began
+            counters.seconds += spent
+            self._step_seconds += spent
             if is_logged:
                 self._log_step()
+            if self._is_first and config.xray_every is not None and counters.step % config.xray_every == 0:
+                self._look_inside(group[0])
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
-                self._evaluate()
+                self._evaluate(has_gradients=True)
             stop, asked_to_save = self._asked(signals)
             is_time = config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0
             if due or is_time:
@@ -346,6 +368,19 @@ class Trainer:
                 self._raise_if_stopped(signals)
             if counters.index == 0:
                 break
+
+    def _look_inside(self, window: Window) -> None:
+        """Write how far states and gradients reach, measured on a few rows; the run goes on as if it had not been."""
+        began = time.perf_counter()
+        lengths = window.lengths
+        found = live_signals(self.model, window.inputs.to(self.device), lengths, self.counters.step)
+        self._xray_seconds += time.perf_counter() - began
+        self._note({f"xray/{name}": value for name, value in found.items()}, {"speed/xray_share": self._xray_share})
+
+    @property
+    def _xray_share(self) -> float:
+        """Share of this process's training time that looking inside took."""
+        return self._xray_seconds / max(self._xray_seconds + self._step_seconds, 1e-9)
 
     def _asked(self, signals: StopSignals) -> tuple[bool, bool]:
         """Whether signals ask to stop and to save: what has reached one process holds for all, after the same step.
@@ -377,39 +412,46 @@ class Trainer:
         self.steps.make(group, self.counters)
         return self.steps.shown
 
-    def _evaluate(self) -> None:
-        """Score the validation split, log it, and remember whether it is the best so far."""
+    def _evaluate(self, *, has_gradients: bool) -> None:
+        """Score the validation split, log it, and remember whether it is the best so far.
+
+        Args:
+            has_gradients: whether those of the last step are there to be shown.
+        """
         self.steps.read(self.counters)  # a run that has diverged ends here
         counters = self.counters
         model = self.scored_model
-        results = self._from_first(lambda: self.score("valid").results())
+        scores = self.score("valid") if self._is_first else None
+        results = self._from_first(lambda: {} if scores is None else scores.results())
         self.metrics |= {f"valid/{name}": value for name, value in results.items()}
         value = results[self.task.metric]
         if counters.note_score(value, higher_is_better=self.task.higher_is_better):
             self.best_metrics = dict(self.metrics)
         self.schedule.after_evaluation(value)
-        if self._is_first:
-            self._show_evaluation(model, results)
+        if scores is not None:
+            self._show_evaluation(model, scores, results, has_gradients=has_gradients)
 
-    def _show_evaluation(self, model: nn.Module, results: dict[str, float]) -> None:
+    def _show_evaluation(
+        self, model: nn.Module, scores: Scores, results: dict[str, float], *, has_gradients: bool
+    ) -> None:
         """Write what an evaluation found, and what the model does now.
 
         Args:
             model: that was scored.
-            results: of the validation split.
+            scores: of the validation split.
+            results: what they come to.
+            has_gradients: as in `_evaluate`.
         """
         counters = self.counters
-        assert self._events is not None
+        assert self._board is not None
         self._note({f"valid/{name}": value for name, value in results.items()})
+        self._board.scores("valid", scores, counters.step)
         config = self._config
         if config.num_samples:
             texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
-            for number, text in enumerate(texts):
-                self._events.text(f"samples/{number}", text, counters.step)
+            self._board.samples(texts, counters.step)
             write_samples(self.run, counters.step, texts)
-        if config.histograms:
-            window = self.task.score_windows("valid", config.eval_batch_size)[0].to(self.device)
-            self._events.look_inside(self.model, model, window, counters.step)
+        self._board.inside(self.model, model, counters.step, has_gradients=has_gradients)
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
@@ -423,6 +465,9 @@ class Trainer:
         self.metrics = {**self.best_metrics, **results}  # of the same weights
         self.details = scores.details()
         self._note(results)
+        assert self._board is not None
+        self._board.scores("test", scores, self.counters.step)
+        self._board.end()
 
     def score(self, split: str) -> Scores:
         """Score the weights in use on a split."""
@@ -452,9 +497,11 @@ class Trainer:
             "steps": counters.step,
             "epochs": round(self._epochs_done(), 4),
             "seconds": round(counters.seconds, 3),
+            "checkpoint_seconds": round(self._saving_seconds, 3),  # of this process
             "skipped_steps": counters.skipped,
             "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
+            **({} if self._config.xray_every is None else {"xray_share": round(self._xray_share, 5)}),
             **self.details,
         }
 
@@ -491,6 +538,7 @@ class Trainer:
             is_due: whether an uninterrupted run would have written it, too: one to go back to.
         """
         counters = self.counters
+        began = time.perf_counter()
         self.steps.read(counters)
         self.steps.refuse_spoiled_weights(counters)
         if is_due and counters.skipped_in_a_row == 0:
@@ -500,6 +548,7 @@ class Trainer:
             self._write_checkpoint(of_ranks)
         if self._ranks is not None:
             self._ranks.wait()  # none goes on, or ends, before the checkpoint is there
+        self._saving_seconds += time.perf_counter() - began
         if counters.safe_step >= 0:
             self._beginning = None
 

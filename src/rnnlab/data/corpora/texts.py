@@ -15,6 +15,7 @@ from rnnlab.data.corpora.splits import (
     split_files,
 )
 from rnnlab.data.corpora.table import Corpus, Kind
+from rnnlab.data.progress import bar
 from rnnlab.data.text import decode_text, list_files, read_text
 from rnnlab.data.tokens import EOS, lines_to_tokens
 from rnnlab.errors import DataError
@@ -110,7 +111,7 @@ def _load_tokenised(corpus: Corpus) -> TextCorpus:
 
 def _load_sotu(corpus: Corpus) -> TextCorpus:
     tokens: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for file in load_files(corpus):
+    for file in bar(load_files(corpus), f"reading {corpus.name}", "text"):
         year = int(file.name[:4])
         split = {7: "valid", 17: "test"}.get(year % 20, "train")
         tokens[split] += lines_to_tokens(_text_of(file), "words", keep_blank_lines=False)

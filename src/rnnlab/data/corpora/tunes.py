@@ -21,6 +21,7 @@ from rnnlab.data.corpora.splits import (
     split_files,
 )
 from rnnlab.data.corpora.table import Corpus, Kind
+from rnnlab.data.progress import bar
 from rnnlab.data.text import decode_text, list_files, read_text
 from rnnlab.errors import DataError
 
@@ -119,7 +120,7 @@ def _assemble(name: str, given: dict[str, list[str]]) -> TuneCorpus:
     seen: set[tuple[str | None, str | None, str]] = set()
     # What is tested first: of two copies, that one is kept.
     for origin in ("test", "valid", "train"):
-        for raw in given.get(origin, []):
+        for raw in bar(given.get(origin, []), f"reading {name}", "tune"):
             tune = clean_tune(raw)
             music = tune_body(tune)
             # What copies share even under another title.
