@@ -37,6 +37,9 @@ TORCH_FREE_MODULES = {
     "wording",
     "errors",
     "startup",
+    "commands._launch",
+    "training.place",
+    "training.signals",
     "selection",
 }
 

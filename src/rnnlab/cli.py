@@ -175,6 +175,11 @@ def _run_composed(verb: str, argv: list[str]) -> int:
         return show(arguments)
     request = compose_request(arguments)
     startup.lap("settings")
+    if verb == "train":
+        from rnnlab.commands._launch import launch
+
+        if (code := launch(request, argv)) is not None:
+            return code
     module = import_module(f"rnnlab.commands.{verb}")
     startup.lap("torch")
     return module.run(request)
