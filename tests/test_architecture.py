@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "inspection",
         "models",
         "reports",
+        "tasks.ball",
         "training",
     },
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},

@@ -29,6 +29,7 @@ p { margin: .4rem 0; max-width: 46rem; }
 .card b { display: block; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: .82rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.4rem 1.6rem; }
+.charts > figure:only-child { max-width: 38rem; }
 .charts + .charts { margin-top: 1.6rem; }
 .small { grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
 figure { margin: 0; break-inside: avoid; }
