@@ -212,8 +212,9 @@ def _word_order(quick: bool, seed: int) -> Finding:
         **{f"P(pos) of the two sentences, {name}": values for name, values in said.items()},
         "difference of the two, bag of words": apart,
     }
+    praise, blame = (" ".join(words) for words, _ in shown)
     verdict = (
-        f'"{" ".join(shown[0][0])}" and "{" ".join(shown[1][0])}": the bag of words gives both {said["bag of words"][0]:.2f}, '
+        f'"{praise}" and "{blame}": the bag of words gives both {said["bag of words"][0]:.2f} for "pos", '
         f"the LSTM {said['LSTM'][0]:.2f} and {said['LSTM'][1]:.2f}; on pairs of adjectives that it never saw it is "
         f"right in {accuracy['LSTM']:.0%}, the bag in {accuracy['bag of words']:.0%}."
     )
