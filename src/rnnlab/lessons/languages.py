@@ -146,7 +146,7 @@ def _music(quick: bool, seed: int) -> Finding:
     """Train on tunes with full bars, let the model write, and count the bars that fill the metre."""
     vocab, steps, count = Vocabulary(["\n", "|", "]", "2", "4", *_SCALE]), 1200 if quick else 2500, 100
     draw = random.Random(seed)
-    ids = vocab.encode("\n" + "".join(_tune(draw)[0] for _ in range(4000)))
+    ids = vocab.encode("\n" + "".join(_tune(draw)[0] for _ in range(1500 if quick else 4000)))
     model = LanguageModel(len(vocab), cell="gru", hidden_size=64, embedding_size=16)
     before, _ = _filled(model, vocab, seed, count)
     losses = train_on_columns(model, ids, steps)
