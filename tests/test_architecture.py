@@ -21,9 +21,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reports": {"wording"},
     "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
+    "lessons": {
+        "cells",
+        "config",
+        "data",
+        "evaluation",
+        "generation",
+        "inspection",
+        "models",
+        "reports",
+        "tasks.ball",
+        "training",
+    },
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "disk", "json_files", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
-    "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection"},
+    "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection", "lessons.catalogue"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
 TORCH_FREE_MODULES = {

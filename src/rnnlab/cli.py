@@ -36,6 +36,7 @@ PLAIN = {
     "rm": "remove runs; asks first",
     "board": "open TensorBoard on them",
     "init": "a folder with configs for your own data",
+    "lesson": "known results on recurrent networks, measured: rnnlab lesson NAME",
     "bench": "how fast this machine is, beside torch.nn",
     "doctor": "what this machine has, and what works on it",
 }

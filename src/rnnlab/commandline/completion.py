@@ -60,6 +60,10 @@ def suggestions(line: str) -> list[str]:
         return [option for option in options if option.startswith(current)]
     if verb == "bench":
         return [name for name in BENCHMARKS if name.startswith(current) and not rest]
+    if verb == "lesson":
+        from rnnlab.lessons.catalogue import LESSONS
+
+        return [name for name in (*LESSONS, "all") if name.startswith(current) and not rest]
     if verb in PLAIN:
         return _plain(verb, rest, current)
     if verb not in COMPOSED:
@@ -80,6 +84,7 @@ def _options(verb: str) -> list[str]:
         "compare": ["--json", "--split", "--resamples", "--seed", "--threads"],
         "report": ["--output"],
         "rm": ["--yes"],
+        "lesson": ["--quick", "--seed", "--json"],
         "init": [],
         "board": ["--port", "--no-browser"],
         "doctor": ["--json"],
