@@ -21,6 +21,7 @@ COMPOSED = {
     "predict": "what a run makes of a text: run=NAME text='...'",
     "generate": "let a run write: run=NAME prompt='...'",
     "explore": "what each unit of a run knows, as a page: run=NAME",
+    "xray": "how far a run remembers, and its gradients reach: run=NAME",
 }
 PLAIN = {
     "runs": "list the runs under outputs/: task=music status=done sort=score",

@@ -253,3 +253,21 @@ def test_a_run_is_its_process_s_alone_and_is_listed_as_running_then_killed(corpo
     steps = json.loads((outputs / "run/checkpoints/last/manifest.json").read_text())["step"]
     assert main(["train", "resume=run", f"trainer.max_steps={steps + 1}"]) == 0
     assert statuses() == {"run": "done"}
+
+
+def test_a_measured_window_length_makes_the_run_that_asks_for_it_by_number(train, capsys):
+    settings = ["trainer.max_steps=3", "task.delay=4", "model=gru"]
+    measured = train("copy", *settings, "trainer.bptt_len=3", "trainer.auto_bptt_len=true", name="measured")
+    facts = read_json(measured / "run.json")
+    length = facts["config"]["trainer"]["bptt_len"]
+    assert length == facts["measured_bptt"]["shortest_that_passes"]
+    assert facts["measured_bptt"]["lengths"] == [4, 8, 16]
+    assert facts["measured_bptt"]["full_steps"] == 24
+    assert facts["config"]["trainer"]["auto_bptt_len"] is False
+    asked = train("copy", *settings, f"trainer.bptt_len={length}", name="asked")
+    weights = [(run / "checkpoints/last/model.safetensors").read_bytes() for run in (measured, asked)]
+    assert weights[0] == weights[1]
+    assert main(["train", "resume=measured", "trainer.max_steps=5"]) == 0
+    assert main(["train", "resume=asked", "trainer.max_steps=5"]) == 0
+    weights = [(run / "checkpoints/last/model.safetensors").read_bytes() for run in (measured, asked)]
+    assert weights[0] == weights[1]

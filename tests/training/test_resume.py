@@ -49,6 +49,7 @@ SCENARIOS = {
     "with a moving average": ({"averaging": Averaging.ema, "averaging_decay": 0.7, "num_samples": 1}, [5]),
     "before the average begins": ({"averaging": Averaging.ema, "averaging_start_epoch": 1, "max_steps": 9}, [4]),
     "with a mean that began": ({"averaging": Averaging.mean, "averaging_start_epoch": 1, "max_steps": 12}, [10]),
+    "looked inside": ({"xray_every": 2, "dropout": 0.2}, [5]),
     "with dropout": ({"dropout": 0.5, "num_layers": 2, "num_samples": 1}, [5]),
     "with momentum and plateau": (
         {"optimizer": SGD, "scheduler": PlateauConfig(name="plateau", gamma=0.5), "eval_every_steps": 1},
@@ -99,6 +100,16 @@ def test_a_run_that_died_and_was_resumed_is_the_run_that_did_not(lab, tmp_path, 
     assert resumed.details == straight.details
     for name, tensor in straight.scored_model.state_dict().items():  # the best weights: those of the test score
         assert resumed.scored_model.state_dict()[name].equal(tensor)
+
+
+@pytest.mark.parametrize("task", ["adding", "copy", "ball"])
+def test_a_run_on_drawn_sequences_goes_on_with_those_that_would_have_come(lab, tmp_path, differences, task):
+    config = lab.config(task, max_steps=9, checkpoint_every_steps=3, eval_every_steps=4, cell=Cell.gru, dropout=0.2)
+    lab.fit(tmp_path / "straight", config)
+    lab.fit_until(tmp_path / "resumed", config, 4)
+    lab.fit_until(tmp_path / "resumed", config, 8, resume=True)
+    lab.resume(tmp_path / "resumed", config)
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
 
 def test_windows_of_random_length_go_on_where_they_were(lab, tmp_path, differences):

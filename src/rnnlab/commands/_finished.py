@@ -12,7 +12,7 @@ from torch import nn
 
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
-from rnnlab.config import TrainConfig, UseConfig
+from rnnlab.config import CorpusConfig, TrainConfig, UseConfig
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.hardware import choose_device, set_up
 from rnnlab.runs import find_run, read_json
@@ -75,7 +75,8 @@ def saved_settings(folder: Path) -> TrainConfig:
         raise CheckpointError(f"{path} cannot be read: there is no {error}") from error
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {explain(error.__cause__ or error)}") from error
-    config.task.corpus = _found_again(config.task.corpus, content.get("working_directory"))
+    if isinstance(config.task, CorpusConfig):
+        config.task.corpus = _found_again(config.task.corpus, content.get("working_directory"))
     return config
 
 

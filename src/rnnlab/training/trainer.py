@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
-from rnnlab.errors import CannotWriteError, CheckpointError, StoppedError
+from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
+from rnnlab.inspection.chains import can_unroll
+from rnnlab.inspection.live import live_signals
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.averaging import build_average
@@ -74,6 +76,13 @@ class Trainer:
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
+        self._xray_seconds = 0.0  # of this process, as the next
+        self._step_seconds = 0.0
+        if config.trainer.xray_every is not None and not can_unroll(model):
+            raise ConfigError(
+                f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it "
+                "has no recurrent layers of rnnlab.cells; set null"
+            )
 
     def resume(self) -> None:
         """Go on from the newest checkpoint of the run that verifies.
@@ -159,9 +168,13 @@ class Trainer:
             is_logged = counters.step % config.log_every_steps == 0
             if is_logged:
                 self.steps.read(self.counters)
-            counters.seconds += time.perf_counter() - began
+            spent = time.perf_counter() - began
+            counters.seconds += spent
+            self._step_seconds += spent
             if is_logged:
                 self._log_step()
+            if config.xray_every is not None and counters.step % config.xray_every == 0:
+                self._look_inside(group[0])
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
@@ -173,6 +186,21 @@ class Trainer:
             self._raise_if_stopped(signals)
             if counters.index == 0:
                 break
+
+    def _look_inside(self, window: Window) -> None:
+        """Write how far states and gradients reach, measured on a few rows; the run goes on as if it had not been."""
+        began = time.perf_counter()
+        lengths = window.lengths
+        found = live_signals(self.model, window.inputs.to(self.device), lengths, self.counters.step)
+        self._xray_seconds += time.perf_counter() - began
+        assert self._events is not None
+        self._events.scalars({f"xray/{name}": value for name, value in found.items()}, self.counters.step)
+        self._events.scalars({"speed/xray_share": self._xray_share}, self.counters.step)
+
+    @property
+    def _xray_share(self) -> float:
+        """Share of this process's training time that looking inside took."""
+        return self._xray_seconds / max(self._xray_seconds + self._step_seconds, 1e-9)
 
     def _raise_if_stopped(self, signals: StopSignals) -> None:
         """End the run, whose state is saved, if a signal asked for it.
@@ -267,6 +295,7 @@ class Trainer:
             "epochs": round(self._epochs_done(), 4),
             "seconds": round(counters.seconds, 3),
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
+            **({} if self._config.xray_every is None else {"xray_share": round(self._xray_share, 5)}),
             **self.details,
         }
 
