@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
-    "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
+    "training": {"config", "disk", "json_files", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
@@ -32,6 +32,7 @@ TORCH_FREE_MODULES = {
     "schema",
     "runs",
     "json_files",
+    "disk",
     "plugins",
     "wording",
     "errors",

@@ -105,8 +105,10 @@ ELSEWHERE = {
     "trainer.device": "test_hardware",
     "model.recompute": "cells/test_ops: it saves memory and must change no number",
     "trainer.eval_batch_size": "tasks/test_base: it bounds memory and must change no score",
+    "trainer.max_skipped": "training/test_divergence",
     "name": "commands/test_train",
     "resume": "training/test_trainer",
+    "resume_allow": "commands/test_changes",
     "dry_run": "commands/test_train",
 }
 

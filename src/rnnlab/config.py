@@ -301,6 +301,9 @@ class TrainerConfig:
     accumulate: Annotated[int, Ge(1), Le(100_000), doc("windows whose gradients make one step")] = 1
     clip_grad_norm: Annotated[float | None, Gt(0), Le(1e6), doc("largest global gradient norm; null: never clip")] = 1.0
     clip_grad_value: Annotated[float | None, Gt(0), Le(1e6), doc("largest gradient entry; null: never clip")] = None
+    max_skipped: Annotated[
+        int, Ge(1), Le(1_000_000), doc("steps in a row with a loss or gradient of nan or inf before the run goes back")
+    ] = 5
     max_epochs: Annotated[int | None, Ge(1), Le(1_000_000), doc("passes over the training split")] = 10
     max_steps: Annotated[int | None, Ge(1), Le(1_000_000_000), doc("optimizer updates")] = None
     max_minutes: Annotated[float | None, Gt(0), Le(1e6), doc("minutes of training; resumes add up")] = None
@@ -346,6 +349,11 @@ class TrainConfig:
     seed: Annotated[int, Ge(0), Lt(2**32), doc("of weights, data order, dropout and samples")] = 0
     name: Annotated[str | None, MinLen(1), MaxLen(200), doc("the run's folder under outputs/")] = None
     resume: Annotated[str | None, MinLen(1), doc("run to go on with, from its last checkpoint")] = None
+    resume_allow: Annotated[
+        str | None,
+        MinLen(1),
+        doc("with resume: which settings may change what is learned: optimizer.lr,model.dropout"),
+    ] = None
     dry_run: Annotated[bool, doc("build everything, run one window, write nothing")] = False
 
 
@@ -479,7 +487,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
 }
 
 # What a run of the same settings may differ in: it changes where, how fast and what is shown, not what is learned.
-NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
+NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
     f"trainer.{name}"
     for name in (
         "checkpoint_every_steps",
@@ -487,6 +495,7 @@ NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
         "eval_batch_size",
         "histograms",
         "log_every_steps",
+        "max_skipped",
         "num_samples",
         "profile",
         "sample_len",
@@ -497,4 +506,4 @@ NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
 }
 
 # Values taken as they stand, not through Hydra's grammar: people write commas, quotes and colons in a text.
-FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume", "clamp"}
+FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume", "resume_allow", "clamp"}

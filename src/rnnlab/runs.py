@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rnnlab.disk import cannot_write, probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError, UserError
-from rnnlab.json_files import read_json, write_json
+from rnnlab.json_files import read_json, sync_folder, write_json
 from rnnlab.wording import did_you_mean
 
 try:
@@ -50,6 +51,8 @@ FORMAT = 1
 _MAX_NAME_BYTES = 200  # a part of a name; file systems allow 255, and -2 or a temporary suffix must still fit
 _MAX_DEPTH = 4  # sweep-1/3-lstm is 2
 _LOCK = ".lock"
+_UNFINISHED = ".*.json.*.tmp"  # what a killed write_json leaves
+_OF_A_START = {_LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # before run.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,31 @@ def outputs_root() -> Path:
     return Path(os.environ.get("RNNLAB_OUTPUTS") or "outputs")
 
 
+@contextmanager
+def begin_run(name: str, *, exact: bool) -> Iterator[Path]:
+    """Make a new run's folder and keep it to this process while the block runs.
+
+    A folder of this very name is taken over if it is empty or holds no more than a start that died left there.
+
+    Args:
+        name: As for `create_run`.
+        exact: As for `create_run`.
+
+    Raises:
+        ConfigError: As from `create_run`.
+        FolderInUseError: There is a run of that name, or another process is making it.
+        CannotWriteError: As from `create_run`.
+    """
+    check_name(name)
+    folder = outputs_root() / name
+    if not (exact and _never_began(folder)):
+        folder = create_run(name, exact=exact)
+    with lock_run(folder):
+        if (folder / "run.json").exists():  # of a process that was quicker
+            raise _taken(name)
+        yield folder
+
+
 def create_run(name: str, *, exact: bool) -> Path:
     """Make a run's folder, which must not exist, and make sure that it can be written to.
 
@@ -113,19 +141,17 @@ def create_run(name: str, *, exact: bool) -> Path:
         while True:
             try:
                 folder.mkdir()
+                sync_folder(folder.parent)
                 break
             except FileExistsError:
                 if exact:
                     raise _taken(name) from None
                 number += 1
                 folder = root / f"{name}-{number}"
-        probe = folder / ".probe"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
-    except OSError as error:
-        raise CannotWriteError(
-            f"cannot write to {folder}: {error.strerror}; set RNNLAB_OUTPUTS to another folder"
-        ) from None
+        probe(folder)
+    except (OSError, CannotWriteError) as error:
+        mistake = cannot_write(folder, error, "to") if isinstance(error, OSError) else error
+        raise CannotWriteError(f"{mistake}; set RNNLAB_OUTPUTS to another folder") from None
     return folder
 
 
@@ -138,7 +164,8 @@ def check_free(name: str) -> None:
     """
     check_name(name)
     _refuse_inside_run(outputs_root(), name)
-    if os.path.lexists(outputs_root() / name):
+    folder = outputs_root() / name
+    if os.path.lexists(folder) and not _never_began(folder):
         raise _taken(name)
 
 
@@ -219,7 +246,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise CannotWriteError(f"cannot write to {folder}: {error.strerror}") from None
+        raise cannot_write(folder, error, "to") from None
     try:
         if fcntl is not None:
             try:
@@ -227,11 +254,23 @@ def lock_run(folder: Path) -> Iterator[None]:
             except BlockingIOError:
                 holder = os.read(descriptor, 32).decode(errors="replace").strip()
                 raise FolderInUseError(f"{folder} is in use by process {holder or 'of another user'}") from None
+        for path in folder.glob(_UNFINISHED):
+            path.unlink(missing_ok=True)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _never_began(folder: Path) -> bool:
+    """Whether a folder is empty, or a start that did not live to write run.json left it."""
+    try:
+        return not folder.is_symlink() and all(
+            path.name in _OF_A_START or path.match(_UNFINISHED) for path in folder.iterdir()
+        )
+    except OSError:
+        return False
 
 
 def _refuse_inside_run(root: Path, name: str) -> None:

@@ -157,6 +157,8 @@ def differences(one: Path, other: Path) -> list[str]:
     found = [*_unequal(weights[0], weights[1], "weights"), *_unequal(states[0], states[1], "state")]
     found += ["best"] * (_target(one) != _target(other))
     found += ["scalars"] * (scalars(one) != scalars(other))
+    lines, others = ((folder / "metrics.jsonl").read_bytes() for folder in (one, other))
+    found += ["metrics.jsonl"] * (lines != others)
     return found
 
 

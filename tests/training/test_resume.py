@@ -35,6 +35,7 @@ from rnnlab.config import (
 from rnnlab.errors import CheckpointError, StoppedError
 from rnnlab.schema import plain, settings, train_settings
 from rnnlab.training import trainer as trainer_module
+from rnnlab.training.formats import seal
 
 TASKS = ("next_word", "sentiment", "music")
 SGD = SGDConfig(name="sgd", lr=0.5, momentum=0.5)
@@ -395,8 +396,22 @@ def test_the_number_of_threads_changes_no_bit(lab, tmp_path, differences):
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
 
-def test_a_run_without_a_checkpoint_cannot_be_resumed(lab, tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint in .*: the run ended before its first; start it anew"):
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again(lab, tmp_path, differences):
+    config = lab.config(dropout=0.3)
+    lab.fit(tmp_path / "straight", config)
+    lab.fit_until(tmp_path / "resumed", config, 5)
+    assert not (tmp_path / "resumed/checkpoints").exists()
+    (tmp_path / "resumed/checkpoints/.tmp-step-00000005-1").mkdir(parents=True)  # a kill half-way through the first
+    trainer = lab.trainer(tmp_path / "resumed", config)
+    trainer.resume()
+    trainer.fit()
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
+
+
+def test_a_run_none_of_whose_checkpoints_verifies_never_begins_again(lab, tmp_path):
+    lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=3), 5)
+    (tmp_path / "checkpoints/step-00000003/manifest.json").write_text("")
+    with pytest.raises(CheckpointError, match="none verifies"):
         lab.trainer(tmp_path, lab.config()).resume()
 
 
@@ -410,9 +425,9 @@ def test_a_run_without_a_checkpoint_cannot_be_resumed(lab, tmp_path):
 )
 def test_the_checkpoint_of_another_model_is_refused_with_the_first_difference(lab, tmp_path, changes, difference):
     lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=1), 2)
-    with pytest.raises(CheckpointError, match="the checkpoint in .* does not fit this model: ") as caught:
+    with pytest.raises(CheckpointError, match="the checkpoint in .* does not fit this run: model: ") as caught:
         lab.trainer(tmp_path, lab.config(**changes)).resume()
-    assert str(caught.value).endswith(f"does not fit this model: {difference}")
+    assert str(caught.value).endswith(f"does not fit this run: model: {difference}")
     assert "\n" not in str(caught.value)
 
 
@@ -428,15 +443,15 @@ def test_the_checkpoint_of_another_optimizer_is_refused_in_one_line(lab, tmp_pat
         "size": path.stat().st_size,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    manifest.write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match="does not fit this optimizer: ") as caught:
+    manifest.write_bytes(seal(content))
+    with pytest.raises(CheckpointError, match="does not fit this run: optimizer: ") as caught:
         lab.trainer(tmp_path, lab.config()).resume()
     assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_without_an_average_does_not_fit_a_run_that_averages(lab, tmp_path):
     lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=1), 2)
-    with pytest.raises(CheckpointError, match="does not fit this model: .*n_averaged"):
+    with pytest.raises(CheckpointError, match="does not fit this run: averaged: .*n_averaged"):
         lab.trainer(tmp_path, lab.config(averaging=Averaging.ema)).resume()
 
 

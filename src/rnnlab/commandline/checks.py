@@ -66,6 +66,8 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
     optimizer = config.optimizer
     if isinstance(optimizer, SGDConfig) and optimizer.nesterov and optimizer.momentum == 0:
         yield "optimizer.nesterov=true needs optimizer.momentum above 0, got 0.0; try optimizer.momentum=0.9"
+    if config.resume is None and config.resume_allow is not None:
+        yield f"resume_allow={config.resume_allow} is of resume=RUN, got none; leave it out"
     if config.resume is not None and config.name is not None:
         yield f"resume={config.resume} goes on in that run's folder, so name={config.name} has no use; leave name out"
 
