@@ -20,6 +20,7 @@ from rnnlab.commands._finished import build_model, check_corpus, restore_task, s
 from rnnlab.commands._held_out import held_out
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
+from rnnlab.commands.diagnose import last_lines
 from rnnlab.config import CorpusConfig, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
@@ -94,7 +95,7 @@ def run(request: Request) -> int:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
-        facts = {"backend": backend, "device": str(device), **machine._asdict()}
+        facts = {"backend": backend, "device": str(device), **machine._asdict(), "baseline": task.baseline_loss()}
         record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
         return _fit(folder, config, task, _trainer(folder, config, task, model, device))
@@ -209,6 +210,8 @@ def _fit(folder: Path, config: TrainConfig, task: Task, trainer: Trainer) -> int
     facts = trainer.facts()
     record_result(folder, "done", facts)
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
+    for line in last_lines(folder):
+        print(line)
     name = quote(run_name(folder))
     example = f"evaluate run={name}"
     if isinstance(task, Sentiment | LanguageTask):

@@ -38,6 +38,7 @@ class Steps:
         state: carried from window to window; None before the first.
         part: told which part of a step runs: forward, backward, clip, optimizer.
         shown: loss (nats per target) and grad_norm (before clipping) of the last step that was read.
+        update_ratio: of the last step that was read, if that one was asked; None: it was not, or was skipped.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Steps:
         self.state: State = None
         self.part: Part = nobody_asks
         self.shown = {"loss": math.nan, "grad_norm": math.nan}
+        self.update_ratio: float | None = None
 
     def make(self, group: list[Window], counters: Counters) -> None:
         """Make one optimizer update from the windows of a group; each target weighs the same.
@@ -103,7 +105,11 @@ class Steps:
             with self.part("clip"):
                 scale = self._update.clip(made)
             with self.part("optimizer"):
+                is_logged = (counters.step + 1) % self._config.log_every_steps == 0
+                weights = self._update.sample_weights() if is_logged else None
                 self._update.apply(scale, spoiled)
+                if weights is not None:
+                    made.update_ratio = self._update.update_ratio(weights)
             if spoiled is not None:
                 self.state = choose(spoiled, _without(before, group), self.state)
         counters.step += 1
@@ -150,6 +156,7 @@ class Steps:
         """
         unread, self._unread = self._unread, []
         for made in unread:
+            self.update_ratio = None
             if not made.is_finite():
                 self._note_skipped(made, counters)
                 continue
@@ -162,6 +169,7 @@ class Steps:
             counters.sum_clipped += self._update.was_clipped(norm, largest)
             counters.sum_steps += 1
             self.shown = {"loss": loss, "grad_norm": norm}
+            self.update_ratio = None if made.update_ratio is None else float(made.update_ratio)
 
     def forget(self) -> None:
         """Drop what was not read: the run goes on from elsewhere."""

@@ -81,6 +81,7 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self.best_metrics: dict[str, float] = {}
         self.details: dict[str, Any] = {}
+        self.units: dict[str, float] = {}  # of the last evaluation
         self.optimizer = build_optimizer(model.parameters(), config.optimizer)
         self._groups = [dict(group) for group in self.optimizer.param_groups]
         self.total_steps = count_steps(task, config.trainer)
@@ -326,6 +327,15 @@ class Trainer:
         self._events.scalars({f"xray/{name}": value for name, value in found.items()}, self.counters.step)
         self._events.scalars({"speed/xray_share": self._xray_share}, self.counters.step)
 
+    def _look_at_units(self) -> None:
+        """Measure, on a few rows of the validation split, which units are stuck: what `rnnlab diagnose` asks for."""
+        if not can_unroll(self.model):
+            return
+        windows = self.task.score_windows("valid", self._config.eval_batch_size)
+        window = windows[len(windows) // 2]
+        found = live_signals(self.model, window.inputs.to(self.device), window.lengths, self.counters.step)
+        self.units = {name: float(f"{value:.6g}") for name, value in found.items()}
+
     @property
     def _xray_share(self) -> float:
         """Share of this process's training time that looking inside took."""
@@ -370,6 +380,7 @@ class Trainer:
         if config.histograms:
             window = self.task.score_windows("valid", config.eval_batch_size)[0].to(self.device)
             self._events.look_inside(self.model, model, window, counters.step)
+        self._look_at_units()
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
@@ -415,6 +426,7 @@ class Trainer:
             "skipped_steps": counters.skipped,
             "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
+            **({"units": self.units} if self.units else {}),
             **({} if self._config.xray_every is None else {"xray_share": round(self._xray_share, 5)}),
             **self.details,
         }
@@ -432,6 +444,8 @@ class Trainer:
                 "optim/grad_norm": self.steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
             }
+            if self.steps.update_ratio is not None:
+                values["optim/update_ratio"] = self.steps.update_ratio
         values |= {"optim/lr": self.schedule.lr, "optim/skipped": counters.skipped}
         self._note(values, {"speed/tokens_per_second": counters.tokens / counters.seconds})
         counters.clear_sums()
