@@ -140,10 +140,10 @@ def test_outputs_that_is_a_file_cannot_be_written_to(outputs: Path):
 
 
 def test_a_full_disk_is_noticed_before_training_starts(monkeypatch: pytest.MonkeyPatch):
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CannotWriteError, match="No space left on device"):
         runs.create_run("x", exact=True)
 

@@ -122,11 +122,11 @@ def _watching(bench: Bench, cache: Path, number: int = 0, moment: str = "", keep
         watch.strike_at(number, moment)
         watch.install()
         if keep is not None:
-            end = os._exit
+            end, file = os._exit, keep
 
             def exit_with_log(code: int) -> None:
                 log = list(watch.log)
-                keep.write_text(json.dumps(log))
+                file.write_text(json.dumps(log))
                 end(code)
 
             os._exit = exit_with_log  # pyright: ignore[reportAttributeAccessIssue]

@@ -99,14 +99,15 @@ class Watch:
 
     def _paths(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[str, ...]:
         """Absolute paths of an operation; none if it changes nothing below the folder."""
-        if name == "open" and not (arguments[1] if len(arguments) > 1 else keywords["flags"]) & _CHANGING:
+        if name == "open" and not dict(enumerate(arguments)).get(1, keywords.get("flags", 0)) & _CHANGING:
             return ()
         if name in _ON_DESCRIPTORS:
             found = (_path_of(arguments[0]),)
         else:
             folder = keywords.get("dir_fd")
             base = os.getcwd() if folder is None else _path_of(folder)
-            found = tuple(os.path.join(base, os.fspath(arguments[place])) for place in _ON_PATHS[name])
+            paths: list[Any] = [arguments[place] for place in _ON_PATHS[name]]
+            found = tuple(os.path.join(base, os.fspath(path)) for path in paths)
         return found if any(path.startswith(self._folder) for path in found) else ()
 
 

@@ -24,8 +24,8 @@ COMPOSED = {
     "evaluate": "score a finished run: run=NAME",
     "predict": "what a run makes of a text: run=NAME text='...'",
     "generate": "let a run write: run=NAME prompt='...'",
-    "explore": "what each unit of a run knows, as a page: run=NAME",
     "xray": "how far a run remembers, and its gradients reach: run=NAME",
+    "explore": "what each unit of a run knows, as a page: run=NAME",
 }
 PLAIN = {
     "runs": "list the runs under outputs/: task=music status=done sort=score",
@@ -71,10 +71,14 @@ def main(argv: list[str] | None = None) -> int:
         argv: Without the program's name; None: `sys.argv`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # First of all: a job that is stopped while it imports torch exits with the documented code, too.
-    with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
-        startup.begin(since_process_start=argv is None)
-        return _main(arguments)
+    try:
+        # First of all: a job that is stopped while it imports torch exits with the documented code, too.
+        with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
+            startup.begin(since_process_start=argv is None)
+            return _main(arguments)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
 
 
 def _main(arguments: list[str]) -> int:
@@ -90,9 +94,6 @@ def _main(arguments: list[str]) -> int:
         code = _run(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped", file=sys.stderr)
-        return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         # `rnnlab runs | head`: Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,8 +106,11 @@ def _main(arguments: list[str]) -> int:
             import traceback
 
             traceback.print_exception(error)
-        # A path may hold anything; the message stays one line.
-        print("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(mistake)), file=sys.stderr)
+        from rnnlab.wording import for_a_terminal
+
+        # Wrong settings are listed line by line; a line end in any other message is part of a name.
+        message = str(mistake) if isinstance(mistake, ConfigError) else str(mistake).replace("\n", "\\n")
+        print(f"error: {for_a_terminal(message)}", file=sys.stderr)
         return mistake.exit_code
 
 

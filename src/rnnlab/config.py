@@ -406,6 +406,18 @@ class GenerateConfig(UseConfig):
 
 
 @_schema
+class XrayConfig(UseConfig):
+    split: Annotated[Split, doc("whose sequences are looked at")] = Split.valid
+    steps: Annotated[
+        int, Ge(4), Le(2000), doc("steps of states and gradients; a sequence with one target stays whole")
+    ] = 64
+    rows: Annotated[int, Ge(1), Le(256), doc("sequences whose states and gradients are followed")] = 4
+    places: Annotated[int, Ge(1), Le(10_000), doc("targets scored with less and less history before them")] = 96
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("of probes, places and shuffled histories")] = 0
+    json: Annotated[bool, doc("print what xray.json holds instead of sentences")] = False
+
+
+@_schema
 class ExploreConfig(UseConfig):
     split: Annotated[Split, doc("which part of the corpus is read")] = Split.test
     text: Annotated[str | None, doc("a text of your own instead")] = None
@@ -424,18 +436,6 @@ class ExploreConfig(UseConfig):
     seed: Annotated[int, Ge(0), Lt(2**32), doc("of the texts chosen and of the texts written")] = 0
     output: Annotated[str | None, MinLen(1), doc("file for the page; null: explore.html in the run's folder")] = None
     json: Annotated[bool, doc("print JSON instead of sentences")] = False
-
-
-@_schema
-class XrayConfig(UseConfig):
-    split: Annotated[Split, doc("whose sequences are looked at")] = Split.valid
-    steps: Annotated[
-        int, Ge(4), Le(2000), doc("steps of states and gradients; a sequence with one target stays whole")
-    ] = 64
-    rows: Annotated[int, Ge(1), Le(256), doc("sequences whose states and gradients are followed")] = 4
-    places: Annotated[int, Ge(1), Le(10_000), doc("targets scored with less and less history before them")] = 96
-    seed: Annotated[int, Ge(0), Lt(2**32), doc("of probes, places and shuffled histories")] = 0
-    json: Annotated[bool, doc("print what xray.json holds instead of sentences")] = False
 
 
 class Sampler(Enum):
@@ -467,8 +467,8 @@ COMMANDS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "generate": GenerateConfig,
-    "explore": ExploreConfig,
     "xray": XrayConfig,
+    "explore": ExploreConfig,
 }
 
 # group -> choice -> schema. A choice is a file configs/<group>/<choice>.yaml; several files may share a schema.

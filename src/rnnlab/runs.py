@@ -191,15 +191,44 @@ def find_run(name: str) -> Path:
     """Return the folder of a run, by its name under outputs/ or by its path.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is none, or it holds what no run of rnnlab's holds.
     """
     for folder in (outputs_root() / name, Path(name).expanduser()) if name and "\0" not in name else ():
         if is_run(folder):
+            _refuse_links(folder)
             return folder
     known = run_names()
     if not known:
         raise CheckpointError(f"no run '{name}': there are no runs in {outputs_root()}; rnnlab train makes one")
     raise CheckpointError(f"no run '{name}'{did_you_mean(name, known) or ';'} rnnlab runs lists them")
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse links out of a run's folder, pipes and devices: it may be somebody else's, and is read and written to.
+
+    A link in the place of rnnlab.log or samples/ would let a resumed run write anywhere.
+
+    Raises:
+        CheckpointError: There is one; `last` and `best` among the checkpoints may point at their siblings.
+    """
+    pending = [folder]
+    while pending:
+        try:
+            entries = list(os.scandir(pending.pop()))
+        except OSError:
+            continue  # what cannot be listed cannot be read either, and is told there
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_symlink():
+                of_ours = path.parent == folder / "checkpoints" and path.name in ("last", "best")
+                if not (of_ours and "/" not in os.readlink(path).removesuffix("/")):
+                    raise CheckpointError(
+                        f"{path} is a link, and could lead anywhere; put in its place what it points at"
+                    )
+            elif entry.is_dir():
+                pending.append(path)
+            elif not entry.is_file():
+                raise CheckpointError(f"{path} is a pipe or a device; no run has one: remove it")
 
 
 def run_name(folder: Path) -> str:

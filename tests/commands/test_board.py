@@ -62,6 +62,23 @@ def test_chosen_runs_are_shown_under_their_own_names(tmp_path: Path):
     assert (links / "sweep-1" / "0" / "run.json").is_file()
 
 
+def test_it_listens_on_this_machine_alone_and_loads_nothing_of_this_folder(monkeypatch: pytest.MonkeyPatch):
+    started = []
+
+    def start(command: list[str], **_: object) -> None:
+        started.append(command)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    make_run("a")
+    with pytest.raises(KeyboardInterrupt):
+        main(["--no-browser"])
+    (command,) = started
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert "-P" in command[: command.index("-m")]
+    assert not any("bind_all" in word for word in command)
+
+
 def test_it_serves_until_ctrl_c_and_ends_quietly():
     make_run("a")
     with socket.socket() as probe:

@@ -66,7 +66,7 @@ _OPTIONS = {
     ),
     "--jobs N": ("with -m: so many side by side, the cores shared among them", ("train",)),
     "--dry-run": ("dry_run=true", ("train",)),
-    "--json": ("json=true", ("evaluate", "predict", "generate", "explore", "xray")),
+    "--json": ("json=true", ("evaluate", "predict", "generate", "xray", "explore")),
     "--cfg job": ("print the settings in force and do nothing", ()),
     "--config-dir DIR": ("your own configs, in the same folders: DIR/model/mine.yaml", ("train",)),
     "--debug": ("show the traceback of an error", ()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     config = saved_settings(folder)
     task = restore_task(config, folder)
     model = build_model(task, config)
-    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary.sha256})
+    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary_hash})
     if difference := weight_difference(weights, model.state_dict()):
         raise CheckpointError(f"the weights in {folder} are of another model than its settings: {difference}")
     model.load_state_dict(weights)
@@ -133,8 +134,9 @@ def check_corpus(folder: Path, task: Task, *, may_differ: bool = False) -> None:
 
 def _found_again(corpus: str, working_directory: Any) -> str:
     """Return a corpus's name or path; a path that leads nowhere from here starts where the run was started."""
-    if isinstance(working_directory, str) and not Path(corpus).expanduser().exists():
+    # os.path, unlike Path, takes a name that no file system does for one that is not there.
+    if isinstance(working_directory, str) and not os.path.exists(os.path.expanduser(corpus)):
         path = Path(working_directory) / corpus
-        if path.exists():
+        if os.path.exists(path):
             return str(path)
     return corpus

@@ -50,6 +50,7 @@ def main(argv: list[str]) -> int:
             link_runs([find_run(name) for name in arguments.runs], logdir)
         command = [
             sys.executable,
+            "-P",  # a tensorboard/ in this folder is not the one that is meant
             "-m",
             "tensorboard.main",
             "--logdir",

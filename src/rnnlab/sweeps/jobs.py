@@ -104,7 +104,7 @@ class Job:
             FolderInUseError: Another process is at that run.
         """
         threads = [] if self.threads is None else [f"trainer.threads={self.threads}"]
-        start = [PYTHON, "-m", "rnnlab", "train", *self.options]
+        start = [PYTHON, "-P", "-m", "rnnlab", "train", *self.options]
         if self.is_resumable:
             return [*start, f"resume={self.name}", *threads]
         if is_run(self.folder):

@@ -84,6 +84,11 @@ class Task(ABC):
         """Whether a corpus was read or a run restored."""
         return self._vocabulary is not None
 
+    @property
+    def vocabulary_hash(self) -> str:
+        """The vocabulary's SHA-256; "none" of a task that has none."""
+        return self.vocabulary.sha256 if self.has_vocabulary else "none"
+
     @abstractmethod
     def read_corpus(self) -> None:
         """Make all splits ready; builds the vocabulary from the training split unless one was restored.

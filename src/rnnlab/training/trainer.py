@@ -95,11 +95,6 @@ class Trainer:
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
-        self._lines: MetricsFile | None = None
-        self._learned = learned_settings(config)
-        self._allowed: Collection[str] = ()
-        self._random = random_state(device)  # at the beginning: a resumed run may have to go back there
-        self._beginning: dict[str, Any] | None = None
         self._xray_seconds = 0.0  # of this process, as the next
         self._step_seconds = 0.0
         if config.trainer.xray_every is not None and not can_unroll(model):
@@ -107,6 +102,11 @@ class Trainer:
                 f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it "
                 "has no recurrent layers of rnnlab.cells; set null"
             )
+        self._lines: MetricsFile | None = None
+        self._learned = learned_settings(config)
+        self._allowed: Collection[str] = ()
+        self._random = random_state(device)  # at the beginning: a resumed run may have to go back there
+        self._beginning: dict[str, Any] | None = None
 
     def resume(self, allowed: Collection[str] = ()) -> None:
         """Go on from the newest checkpoint of the run that verifies; where none was ever written, from the beginning.
@@ -323,9 +323,7 @@ class Trainer:
         lengths = window.lengths
         found = live_signals(self.model, window.inputs.to(self.device), lengths, self.counters.step)
         self._xray_seconds += time.perf_counter() - began
-        assert self._events is not None
-        self._events.scalars({f"xray/{name}": value for name, value in found.items()}, self.counters.step)
-        self._events.scalars({"speed/xray_share": self._xray_share}, self.counters.step)
+        self._note({f"xray/{name}": value for name, value in found.items()}, {"speed/xray_share": self._xray_share})
 
     def _look_at_units(self) -> None:
         """Measure, on a few rows of the validation split, which units are stuck: what `rnnlab diagnose` asks for."""
