@@ -40,6 +40,7 @@ TORCH_FREE_MODULES = {
     "startup",
     "selection",
 }
+TORCH_FREE_WINGS = {"commandline", "diagnosis", "reports", "sweeps"}
 
 
 def modules() -> dict[str, Path]:
@@ -95,7 +96,12 @@ def test_a_module_imports_only_what_its_wing_may(module):
 
 def test_the_command_line_reports_and_sweeps_import_no_torch():
     for module, path in modules().items():
-        if module in TORCH_FREE_MODULES or module.partition(".")[0] in ("commandline", "diagnosis", "reports", "sweeps"):
+        if module in TORCH_FREE_MODULES or module.partition(".")[0] in (
+            "commandline",
+            "diagnosis",
+            "reports",
+            "sweeps",
+        ):
             heavy = {name.partition(".")[0] for name in imports_of(path, at_import_time=True)}
             assert not heavy & {"torch", "tensorboard", "numpy", "safetensors"}, module
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -79,10 +80,10 @@ class Signals:
 
     @property
     def has_learned(self) -> bool | None:
-        """Whether the best validation loss is below the best guess's by more than 2 % of it; None: unknown."""
+        """Whether the best validation loss is below the best guess's by more than 3 % of it; None: unknown."""
         if self.best_loss is None or self.baseline is None:
             return None
-        return self.best_loss < 0.98 * self.baseline
+        return self.best_loss < 0.97 * self.baseline
 
     @property
     def rate(self) -> float | None:
@@ -118,7 +119,16 @@ def quarters(values: list[float]) -> list[float]:
     if len(values) < 8:
         return []
     ends = [len(values) * part // 4 for part in range(5)]
-    return [fmean(values[begin:end]) for begin, end in zip(ends, ends[1:], strict=False)]
+    return [fmean(values[begin:end]) for begin, end in pairwise(ends)]
+
+
+def is_flat(s: Signals, gain: float) -> bool:
+    """Whether neither loss has fallen by this share in the second half, and there is something left to gain."""
+    train, valid = quarters(s.values("train/loss")), s.values("valid/loss")
+    if not train or len(valid) < 4 or s.baseline is None or train[-1] < 0.1 * s.baseline:
+        return False
+    half = len(valid) // 2
+    return train[-1] > (1 - gain) * train[-2] > 0 and min(valid[half:]) > (1 - gain) * min(valid[:half])
 
 
 def read_signals(folder: Path) -> Signals:
@@ -150,11 +160,7 @@ def read_signals(folder: Path) -> Signals:
         padding=_number(run, "padding_share", float),
         num_parameters=_number(run, "num_parameters", int),
         num_targets=next(
-            (
-                corpus[key]
-                for key in ("train_tokens", "train_chars", "train_texts")
-                if isinstance(corpus.get(key), int)
-            ),
+            (corpus[key] for key in ("train_tokens", "train_chars", "train_texts") if isinstance(corpus.get(key), int)),
             None,
         ),
         confusion=result["confusion"] if isinstance(result.get("confusion"), list) else None,

@@ -54,6 +54,7 @@ from rnnlab.training.steps import Steps
 # Told the facts of result.json at each evaluation.
 Report = Callable[[dict[str, Any]], None]
 MAX_ROLLBACKS = 2
+DIAGNOSED_ROWS = 16
 
 
 class Trainer:
@@ -82,6 +83,7 @@ class Trainer:
         self.best_metrics: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.units: dict[str, float] = {}  # of the last evaluation
+        self._last_window: Window | None = None
         self.optimizer = build_optimizer(model.parameters(), config.optimizer)
         self._groups = [dict(group) for group in self.optimizer.param_groups]
         self.total_steps = count_steps(task, config.trainer)
@@ -288,6 +290,7 @@ class Trainer:
                 with self.steps.part("data"):
                     group = [windows[index] for index in range(counters.index, end)]
                 values = self._step(group)
+            self._last_window = group[-1]
             counters.index = end
             if counters.index == len(windows):
                 counters.epoch, counters.index = counters.epoch + 1, 0
@@ -326,12 +329,12 @@ class Trainer:
         self._note({f"xray/{name}": value for name, value in found.items()}, {"speed/xray_share": self._xray_share})
 
     def _look_at_units(self) -> None:
-        """Measure, on a few rows of the validation split, which units are stuck: what `rnnlab diagnose` asks for."""
-        if not can_unroll(self.model):
+        """Measure on some rows of the last window which units are stuck: what `rnnlab diagnose` asks for."""
+        window = self._last_window
+        if window is None or not can_unroll(self.model):
             return
-        windows = self.task.score_windows("valid", self._config.eval_batch_size)
-        window = windows[len(windows) // 2]
-        found = live_signals(self.model, window.inputs.to(self.device), window.lengths, self.counters.step)
+        inputs = window.inputs.to(self.device)
+        found = live_signals(self.model, inputs, window.lengths, self.counters.step, rows=DIAGNOSED_ROWS)
         self.units = {name: float(f"{value:.6g}") for name, value in found.items()}
 
     @property
