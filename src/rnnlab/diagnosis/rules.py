@@ -20,7 +20,7 @@ _CONSEQUENCES = frozenset(
         "too_short",
     }
 )
-_OURS = "our fixtures: ill runs lie beyond, healthy ones well below"
+_OURS = "set between the ill and the healthy runs of the tests"
 
 # Causes before their consequences, the worst first: the order in which they are told.
 RULES = (
@@ -98,11 +98,14 @@ RULES = (
     ),
     Rule("plateau", Severity.warning, rate.plateau, "1 % in half of the run: " + _OURS, frozenset({"clipping"})),
     Rule(
-        "clipping", Severity.warning, rate.clipping, "Pascanu, Mikolov & Bengio 2013: for the rare step; 9 of 10: ours"
+        "clipping",
+        Severity.warning,
+        rate.clipping,
+        "Pascanu, Mikolov & Bengio 2013: for rare steps; 9 of 10: " + _OURS,
     ),
-    Rule("lr_spent", Severity.hint, rate.lr_spent, "a thousandth of the rate, for a quarter of the steps: ours"),
-    Rule("padding", Severity.hint, fit.padding, "a fifth of the time: ours"),
-    Rule("too_short", Severity.hint, fit.too_short, "10 % in the last quarter of the evaluations: ours"),
+    Rule("lr_spent", Severity.hint, rate.lr_spent, "a thousandth of the rate, for a quarter of the steps: " + _OURS),
+    Rule("padding", Severity.hint, fit.padding, "a fifth of the time: " + _OURS),
+    Rule("too_short", Severity.hint, fit.too_short, "10 % in the last quarter of the evaluations: " + _OURS),
 )
 
 
