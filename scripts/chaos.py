@@ -68,7 +68,7 @@ def _run(bench: Bench, options: argparse.Namespace) -> None:
         "A9": lambda: crash_parts.write_order(bench),
         "A7": lambda: crash_parts.steps_one_by_one(bench, cells=3),
         "A8": lambda: crash_parts.elsewhere(bench),
-        "A5": lambda: crash_parts.places(bench, kills=max(10, kills // 5)),
+        "A5": lambda: crash_parts.places(bench, kills=max(11, kills // 5)),
         "B": lambda: together.signals(bench, number=max(8, kills // 10)),
         "H": lambda: together.one_folder(bench),
         "A2": lambda: crash_parts.every_operation(bench, kills // 2),

@@ -207,10 +207,11 @@ def test_outputs_that_is_a_file_cannot_be_written_to(train, outputs, capsys):
 
 
 def test_a_file_of_tunes_that_cannot_be_written_does_not_cost_the_tunes(finished, tmp_path, capsys):
-    assert main(["generate", "run=music", f"output={tmp_path}", "length=5", "prompt=X:1"]) == CANNOT_WRITE
+    (tmp_path / "tunes.abc").mkdir()
+    assert main(["generate", "run=music", f"output={tmp_path}/tunes.abc", "length=5", "prompt=X:1"]) == CANNOT_WRITE
     told = capsys.readouterr()
     assert told.out.startswith("X:1")
-    assert f"cannot write {tmp_path}: Is a directory" in told.err
+    assert f"cannot write {tmp_path}/tunes.abc: Is a directory" in told.err
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

@@ -89,6 +89,7 @@ CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "trainer.tune_allocator": ("music", "false", ()),
     "trainer.log_every_steps": ("music", "3", ()),
     "trainer.histograms": ("music", "true", ()),
+    "trainer.figures": ("sentiment", "true", ()),
     "trainer.profile": ("music", "true", LONG),
     "trainer.xray_every": ("music", "2", ()),
     "trainer.checkpoint_every_steps": ("music", "1", ()),

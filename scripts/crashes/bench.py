@@ -142,9 +142,12 @@ class Bench:
         if code != 0:
             wrong = [f"exit code {code}"]
         else:
-            found = fingerprint(self.outputs / name)
-            tally.duplicates += duplicates(found)
-            wrong = differences(self.whole(job).fingerprint, found)
+            try:
+                found = fingerprint(self.outputs / name)
+                tally.duplicates += duplicates(found)
+                wrong = differences(self.whole(job).fingerprint, found)
+            except (OSError, ValueError, KeyError) as error:
+                wrong = [f"cannot be read: {error!r}"]
         if wrong:
             self.complain(f"{job}, {what}: {', '.join(wrong)}; see {self.outputs / name}, {self._log_of(name)}")
         else:

@@ -105,7 +105,11 @@ def recorded(bench: Bench, job: Job) -> list[Operation]:
     code = bench.attempt(job, name, _watching(bench, cache, keep=file)).wait()
     if code != 0:
         raise RuntimeError(f"{job} ends with {code}: {bench.log(name)}")
-    log = [Operation(operation, tuple(paths)) for operation, paths in json.loads(file.read_text())]
+    here = f"{bench.folder.resolve()}/"
+    log = [
+        Operation(name, tuple(path.removeprefix(here) for path in paths))
+        for name, paths in json.loads(file.read_text())
+    ]
     shutil.rmtree(cache)
     file.unlink()
     bench.forget(name)

@@ -14,8 +14,6 @@ from typing import Any
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
-from rnnlab.training.formats import MANIFEST
-
 _OF_THE_CLOCK = ("speed/", "_hparams_/session_start_info")
 _SCORES = ("status", "exit_code", "metrics", "metric", "best_step", "steps", "epochs")
 _LEFT_OVER = (".tmp-*", ".del-*", ".corrupt-*", ".*.tmp", ".*.part", ".probe")
@@ -27,7 +25,7 @@ def fingerprint(run: Path) -> dict[str, Any]:
     for link in ("last", "best"):
         checkpoint = run / "checkpoints" / link
         found[f"{link} checkpoint"] = checkpoint.resolve().name
-        for name, told in json.loads((checkpoint / MANIFEST).read_bytes())["files"].items():
+        for name, told in json.loads((checkpoint / "manifest.json").read_bytes())["files"].items():
             data = (checkpoint / name).read_bytes()
             found[f"{link}/{name} verifies"] = hashlib.sha256(data).hexdigest() == told["sha256"]
             found[f"{link}/{name}"] = _state(json.loads(data)) if name.endswith(".json") else _hash(data)

@@ -1,17 +1,21 @@
 """A fork server: torch and rnnlab are imported once, every attempt of a run is a fork of this process.
 
+What Hydra composes of a command line does not depend on a kill either, and is half of an attempt's time: it is
+composed once for each, before the fork.
+
 The parent runs no tensor op, so that no thread of a pool is missing in a child.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import select
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch  # noqa: F401  children must not import it anew
@@ -19,9 +23,12 @@ import torch  # noqa: F401  children must not import it anew
 import rnnlab.commands.sweep
 import rnnlab.commands.train  # noqa: F401
 from rnnlab.cli import main
+from rnnlab.commandline import compose
+from rnnlab.commandline.compose import Arguments, Request, read_arguments
+from rnnlab.schema import plain
 
 FAILED = 70  # of a child: an exception that the command line does not turn into an exit code
-HUNG_SECONDS = 300
+HUNG_SECONDS = 1800
 
 
 @dataclass(slots=True)
@@ -75,6 +82,8 @@ def start(argv: list[str], log: Path, before: Callable[[Callable[[], None]], Non
         log: what it prints is appended here.
         before: called in the child first, with a function that tells the parent a word.
     """
+    compose.compose_request = _composed_once
+    _composed_once(read_arguments(argv[0], argv[1:]))
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -96,6 +105,21 @@ def start(argv: list[str], log: Path, before: Callable[[Callable[[], None]], Non
             os._exit(code)
     os.close(write)
     return Child(pid, read)
+
+
+_compose = compose.compose_request
+_requests: dict[tuple[str, ...], Request] = {}
+
+
+def _composed_once(arguments: Arguments, *, sweep: bool = False) -> Request:
+    """Stand in for `compose_request`: names of runs, which no composition looks at, are put in anew."""
+    key = (arguments.command, *arguments.texts)
+    if key not in _requests:
+        _requests[key] = _compose(arguments, sweep=sweep)
+    settings = copy.deepcopy(_requests[key].settings)
+    for name in ("name", "resume"):
+        setattr(settings, name, arguments.free.get(name))
+    return replace(_requests[key], settings=settings, config=plain(settings), overrides=arguments.typed)
 
 
 def _tell(pipe: int) -> None:

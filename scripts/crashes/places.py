@@ -11,7 +11,6 @@ import torch
 
 from rnnlab import startup
 from rnnlab.commands import train as train_module
-from rnnlab.data.windows import Window
 from rnnlab.tasks.base import Scores
 from rnnlab.training import logs
 from rnnlab.training import trainer as trainer_module
@@ -29,15 +28,7 @@ def die() -> None:
 
 def tell_at_first_step(tell: Act) -> None:
     """Tell when the first step of this process is made."""
-    make_step = Trainer._step
-
-    def step(self: Trainer, group: list[Window]) -> dict[str, float]:
-        shown = make_step(self, group)
-        Trainer._step = make_step
-        tell()
-        return shown
-
-    Trainer._step = step
+    at_call("_step", tell, after=True)(tell)
 
 
 def tell_at_once(tell: Act) -> None:
@@ -51,9 +42,9 @@ def tell_at_once(tell: Act) -> None:
     startup.begin = begun
 
 
-def at_step(number: int, act: Act = die) -> Before:
-    """Act before the update after `number` updates is made."""
-    return _around("_step", act, lambda trainer: trainer.counters.step == number)
+def at_step(number: int, act: Act = die, *, after: bool = False) -> Before:
+    """Act when `number` updates are made, before the next, or right after it."""
+    return _around("_step", act, lambda trainer: trainer.counters.step == number, after=after)
 
 
 def at_call(method: str, act: Act = die, nth: int = 1, *, after: bool = False) -> Before:
@@ -126,11 +117,11 @@ def _around(method: str, act: Act, is_it: Callable[[Trainer], bool], *, after: b
     def before(tell: Act) -> None:
         real = getattr(Trainer, method)
 
-        def call(self: Trainer, *arguments: Any) -> Any:
+        def call(self: Trainer, *arguments: Any, **keywords: Any) -> Any:
             struck = is_it(self)
             if struck and not after:
                 act()
-            result = real(self, *arguments)
+            result = real(self, *arguments, **keywords)
             if struck and after:
                 act()
             return result
@@ -143,12 +134,13 @@ def _around(method: str, act: Act, is_it: Callable[[Trainer], bool], *, after: b
 # Where a run of 24 steps, evaluated every 6 and saved every 4, is killed; in this order, one after another.
 PLACES: dict[str, Before] = {
     "before the first checkpoint": at_step(2),
-    "in the first checkpoint": at_call("_save", after=False),
+    "when the first checkpoint is due": at_call("_save"),
     "in the middle of a pass": at_step(9),
+    "between two passes": _around("_train_epoch", die, lambda run: (run.counters.epoch, run.counters.index) == (1, 0)),
     "before an evaluation": at_call("_evaluate"),
     "in an evaluation": in_evaluation(),
     "between evaluation and checkpoint": at_call("_evaluate", after=True),
-    "after the last step": at_step(24),
+    "after the last step": at_step(23, after=True),
     "before the test score": at_call("_finish"),
     "in the test score": in_evaluation(split="test"),
     "after the test score": at_call("_finish", after=True),
@@ -161,8 +153,8 @@ def forgetting(forget: Callable[[dict[str, Any]], None]) -> Before:
     def before(tell: Act) -> None:
         load = trainer_module.load_training
 
-        def loaded(*arguments: Any) -> Any:
-            weights, saved = load(*arguments)
+        def loaded(*arguments: Any, **keywords: Any) -> Any:
+            weights, saved = load(*arguments, **keywords)
             forget(saved)
             return weights, saved
 

@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from crashes.bench import Bench, Tally
-from crashes.forks import Child, start
+from crashes.forks import HUNG_SECONDS, Child, start
 from crashes.jobs import Job, jobs
 from crashes.places import (
     Act,
@@ -124,7 +124,7 @@ def _in_real_processes(bench: Bench, tally: Tally) -> None:
             process = _real(bench, job, name)
             time.sleep(wait)
             process.send_signal(kind)
-            code = process.wait(300)
+            code = process.wait(HUNG_SECONDS)
             place = "while torch is imported"
             tally.where[f"{signal.Signals(kind).name} {place}: {code}"] += 1
             if code not in {CODES[kind], 0}:
@@ -135,16 +135,14 @@ def _in_real_processes(bench: Bench, tally: Tally) -> None:
     name = bench.new_name()
     process = _real(bench, job, name, ignored=signal.SIGHUP)
     process.send_signal(signal.SIGHUP)
-    bench.judge(job, name, process.wait(300), "SIGHUP under nohup")
+    bench.judge(job, name, process.wait(HUNG_SECONDS), "SIGHUP under nohup")
 
 
 def _real(bench: Bench, job: Job, name: str, ignored: signal.Signals | None = None) -> subprocess.Popen[bytes]:
     """Start `python -m rnnlab` in a session of its own; returns once its handlers stand."""
     command = [sys.executable, "-m", "rnnlab", "train", *job.settings(bench.corpora), f"name={name}"]
     before = signal.signal(ignored, signal.SIG_IGN) if ignored is not None else None
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, restore_signals=False
-    )
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     if ignored is not None:
         signal.signal(ignored, before)
     while not _catches_sigterm(process.pid) and process.poll() is None:

@@ -324,7 +324,8 @@ class TrainerConfig:
     ] = 0
     tune_allocator: Annotated[bool, doc("keep freed memory for the next step (Linux): faster on a CPU")] = True
     log_every_steps: Annotated[int, Ge(1), Le(1_000_000_000), doc("steps between TensorBoard points")] = 20
-    histograms: Annotated[bool, doc("weights, gradients and gate saturation at each evaluation")] = False
+    histograms: Annotated[bool, doc("weights, gradients and gates in TensorBoard, at each evaluation")] = True
+    figures: Annotated[bool, doc("pictures, curves and embedding projector in TensorBoard, at each evaluation")] = True
     xray_every: Annotated[
         int | None,
         Ge(1),
@@ -335,7 +336,7 @@ class TrainerConfig:
     checkpoint_every_steps: Annotated[
         int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")
     ] = None
-    num_samples: Annotated[int, Ge(0), Le(64), doc("text samples logged at each evaluation")] = 2
+    num_samples: Annotated[int, Ge(0), Le(64), doc("samples logged at each evaluation, tunes with sound")] = 2
     sample_len: Annotated[int, Ge(1), Le(100_000), doc("tokens of a sample at most")] = 400
 
 
@@ -401,7 +402,11 @@ class GenerateConfig(UseConfig):
     )
     count: Annotated[int, Ge(1), Le(100_000), doc("how many")] = 1
     seed: Annotated[int, Ge(0), Lt(2**32), doc("same seed, same samples")] = 0
-    output: Annotated[str | None, MinLen(1), doc("file for tunes, .abc; null: a new one in the run's samples/")] = None
+    output: Annotated[
+        str | None,
+        MinLen(1),
+        doc("tunes: a file .abc, or a folder for .abc, .mid, .wav and a page; null: an .abc in the run's samples/"),
+    ] = None
     json: Annotated[bool, doc("print JSON instead of the texts")] = False
 
 
@@ -493,6 +498,7 @@ NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
         "checkpoint_every_steps",
         "device",
         "eval_batch_size",
+        "figures",
         "histograms",
         "log_every_steps",
         "max_skipped",

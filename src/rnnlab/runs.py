@@ -4,6 +4,7 @@
       .hydra/{config,overrides}.yaml    what was asked
       run.json                          what it came to: resolved config, seed, versions, data, backend
       result.json                       {"status": "running" | "done" | "failed" | "stopped", "metrics": {...}, ...}
+      metrics.jsonl                     what was measured, one line a log point
       rnnlab.log  events  vocabulary.json  checkpoints/  samples/
 
 No torch.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,14 +45,17 @@ __all__ = [
     "run_name",
     "run_names",
     "summarize",
+    "telling_name",
     "write_json",
 ]
 
 FORMAT = 1
 _MAX_NAME_BYTES = 200  # a part of a name; file systems allow 255, and -2 or a temporary suffix must still fit
+_MAX_TELLING = 80  # characters of a name made of settings
 _MAX_DEPTH = 4  # sweep-1/3-lstm is 2
 _LOCK = ".lock"
 _UNFINISHED = ".*.json.*.tmp"  # what a killed write_json leaves
+_LINK = re.compile(r"last|best|\.tmp-(last|best)-\d+")
 _OF_A_START = {_LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # before run.json
 
 
@@ -113,6 +117,7 @@ def begin_run(name: str, *, exact: bool) -> Iterator[Path]:
     with lock_run(folder):
         if (folder / "run.json").exists():  # of a process that was quicker
             raise _taken(name)
+        probe(folder)
         yield folder
 
 
@@ -153,6 +158,20 @@ def create_run(name: str, *, exact: bool) -> Path:
         mistake = cannot_write(folder, error, "to") if isinstance(error, OSError) else error
         raise CannotWriteError(f"{mistake}; set RNNLAB_OUTPUTS to another folder") from None
     return folder
+
+
+def telling_name(values: Mapping[str, str], choices: Collection[str] = ("model", "task", "optimizer")) -> str:
+    """Name a run after settings of its own, fit for any file system: `lstm-lr=0.003`.
+
+    Args:
+        values: settings and their values.
+        choices: of these the value alone says enough.
+    """
+    parts = [
+        value if "." not in key and key in choices else f"{key.rpartition('.')[2]}={value}"
+        for key, value in values.items()
+    ]
+    return re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", "-".join(parts))[:_MAX_TELLING].rstrip("-.")
 
 
 def check_free(name: str) -> None:
@@ -209,7 +228,8 @@ def _refuse_links(folder: Path) -> None:
     A link in the place of rnnlab.log or samples/ would let a resumed run write anywhere.
 
     Raises:
-        CheckpointError: There is one; `last` and `best` among the checkpoints may point at their siblings.
+        CheckpointError: There is one; `last` and `best` among the checkpoints may point at their siblings, also under
+            the name that they have until they are whole.
     """
     pending = [folder]
     while pending:
@@ -220,7 +240,7 @@ def _refuse_links(folder: Path) -> None:
         for entry in entries:
             path = Path(entry.path)
             if entry.is_symlink():
-                of_ours = path.parent == folder / "checkpoints" and path.name in ("last", "best")
+                of_ours = path.parent == folder / "checkpoints" and _LINK.fullmatch(path.name)
                 if not (of_ours and "/" not in os.readlink(path).removesuffix("/")):
                     raise CheckpointError(
                         f"{path} is a link, and could lead anywhere; put in its place what it points at"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab import runs
-from rnnlab.commands.board import HOST, free_port, link_runs, main
+from rnnlab.commands.board import HOST, free_port, has_browser, link_runs, main
 from rnnlab.errors import CheckpointError, ConfigError
 
 
@@ -101,3 +101,22 @@ def test_it_serves_until_ctrl_c_and_ends_quietly():
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert (process.returncode, complaints) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "opens"),
+    [
+        ({}, False),
+        ({"DISPLAY": ":0"}, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ({"DISPLAY": "localhost:10.0", "SSH_CONNECTION": "10.0.0.1 22 10.0.0.2 22"}, False),
+        ({"SSH_TTY": "/dev/pts/0", "BROWSER": "firefox"}, True),
+    ],
+)
+def test_a_browser_is_opened_only_where_it_is_seen(environment, opens, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert has_browser() is opens

@@ -54,6 +54,7 @@ def test_result_json_says_how_the_run_ended_and_how_good_it_is(task, finished):
     assert set(result["metrics"]) == {f"{split}/{name}" for split in ("valid", "test") for name in METRICS[task]}
     assert result["metric"] in result["metrics"]
     assert result["seconds"] > 0
+    assert result["checkpoint_seconds"] > 0
     assert result["tokens_per_second"] > 0
 
 
@@ -141,12 +142,13 @@ def test_the_bar_ends_on_the_last_epoch(train, monkeypatch):
     assert shown == [*((step, 0) for step in range(1, 7)), *((step, 1) for step in range(7, 13))]
 
 
-def test_runs_without_a_name_are_named_after_task_and_model_and_never_share_a_folder(corpora, outputs, capsys):
+def test_runs_without_a_name_are_named_after_what_was_typed_and_never_share_a_folder(corpora, outputs, capsys):
     small = ["trainer.max_steps=1", "trainer.batch_size=8", "model.hidden_size=6", "trainer.threads=1"]
     for _ in range(2):
         assert main(["train", "task=music", "model=gru", f"task.corpus={corpora['music']}", *small]) == 0
-    assert {path.name for path in outputs.iterdir()} == {"music-gru", "music-gru-2"}
-    assert capsys.readouterr().out.splitlines()[-1].endswith("music-gru-2")
+    name = "music-gru-corpus=tunes-batch_size=8-hidden_size=6"
+    assert {path.name for path in outputs.iterdir()} == {name, f"{name}-2"}
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"{name}-2")
 
 
 def test_a_name_with_slashes_is_what_run_takes(train, outputs):
@@ -266,14 +268,15 @@ def test_metrics_jsonl_has_every_number_of_tensorboard_but_the_clocks(finished):
     named = [{name.partition("/")[0] for name in line} - {"step", "epoch"} for line in lines]
     assert named == [{"train", "optim"}] * 4 + [{"valid"}, {"test"}]
     result = read_json(finished / "music/result.json")
-    assert {**lines[4], **lines[5]} == {"step": 4, "epoch": result["epochs"], **result["metrics"]}
+    assert {**lines[4], **lines[5]} == {"step": 4, "epoch": 4 / 6, **result["metrics"]}
 
 
 def test_a_finished_run_resumed_is_the_same_run(finished):
     before = read_json(finished / "music/result.json")
     assert main(["train", "resume=music"]) == 0
     after = read_json(finished / "music/result.json")
-    assert {**after, "pid": 0, "seconds": 0} == {**before, "pid": 0, "seconds": 0}
+    clock = {"pid": 0, "seconds": 0, "checkpoint_seconds": 0}
+    assert {**after, **clock} == {**before, **clock}
 
 
 def test_a_finished_run_can_be_given_more_steps(finished, capsys):
@@ -289,8 +292,8 @@ def test_a_resume_that_would_change_much_names_the_first_few_and_what_may_change
     assert capsys.readouterr().err == (
         "error: model, optimizer.lr, seed and 1 more cannot change: resume goes on with the settings in the run's "
         "run.json; leave all out but resume and "
-        "trainer.{checkpoint_every_steps,device,eval_batch_size,histograms,log_every_steps,max_epochs,max_minutes,"
-        "max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator}\n"
+        "trainer.{checkpoint_every_steps,device,eval_batch_size,figures,histograms,log_every_steps,max_epochs,"
+        "max_minutes,max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator}\n"
     )
 
 

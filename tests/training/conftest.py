@@ -68,6 +68,8 @@ class Lab:
             log_every_steps=2,
             num_samples=1,
             sample_len=6,
+            histograms=False,
+            figures=False,
         )
         sections = {"optimizer": AdamConfig(name="adam", lr=0.01), "scheduler": SchedulerConfig(name="constant")}
         for section in ("task", "optimizer", "scheduler", "seed"):

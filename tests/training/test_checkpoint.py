@@ -128,6 +128,13 @@ def test_debris_of_a_killed_run_is_cleared_away(tmp_path):
     assert names(tmp_path) == ["best", "last", "step-00000001", "step-00000002"]
 
 
+def test_a_link_that_a_kill_left_unnamed_is_cleared_away(tmp_path):
+    save(tmp_path, 1)
+    (tmp_path / ".tmp-last-123").symlink_to("step-00000001")
+    save(tmp_path, 2)
+    assert names(tmp_path) == ["best", "last", "step-00000001", "step-00000002"]
+
+
 def test_debris_that_cannot_be_removed_does_not_stop_the_run(tmp_path, monkeypatch):
     save(tmp_path, 1)
     save(tmp_path, 2)

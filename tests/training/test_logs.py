@@ -9,7 +9,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from rnnlab.config import Cell, ModelConfig, MusicConfig, TrainConfig
 from rnnlab.training import logs
 from rnnlab.training.logs import EventLog, Progress, log, log_to
 
@@ -54,12 +53,12 @@ def test_text_is_shown_as_it_stands(tmp_path):
 
 def test_settings_are_written_once_into_the_run_itself(tmp_path):
     log = EventLog(tmp_path)
-    config = TrainConfig(task=MusicConfig(name="music", corpus="c"), model=ModelConfig(cell=Cell.lstm))
-    log.hparams(config, "valid/loss")
+    log.settings({"optimizer.lr": 0.1, "model.cell": "lstm"}, ["valid/loss"])
+    log.settings_done()
     log.close()
     assert [path.is_dir() for path in tmp_path.iterdir()] == [False], "no run of its own below this one"
     tags = {tag for tag, _ in events(tmp_path)}
-    assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= tags
+    assert {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"} == tags
 
 
 def test_a_resumed_log_goes_on_where_the_checkpoint_was_made(tmp_path):

@@ -20,6 +20,7 @@ from rnnlab.config import (
     Averaging,
     Backend,
     Cell,
+    CorpusConfig,
     CosineConfig,
     ModelConfig,
     NextWordConfig,
@@ -65,6 +66,7 @@ SCENARIOS = {
         },
         [5],
     ),
+    "with all that TensorBoard shows": ({"histograms": True, "figures": True, "num_samples": 1, "sample_len": 40}, [5]),
     "in bf16": ({"precision": Precision.bf16, "cell": Cell.gru}, [5]),
     "twice": ({"dropout": 0.3, "checkpoint_every_steps": 2}, [3, 7]),
     "after every step": ({"dropout": 0.3, "checkpoint_every_steps": 1, "max_steps": 5}, [1, 2, 3, 4]),
@@ -101,6 +103,25 @@ def test_a_run_that_died_and_was_resumed_is_the_run_that_did_not(lab, tmp_path, 
     assert resumed.details == straight.details
     for name, tensor in straight.scored_model.state_dict().items():  # the best weights: those of the test score
         assert resumed.scored_model.state_dict()[name].equal(tensor)
+
+
+def test_a_run_that_died_before_its_last_evaluation_shows_what_the_other_does(lab, tmp_path, differences):
+    """The gradients of the last step are gone by then: neither run may show them."""
+    config = lab.config(checkpoint_every_steps=1, eval_every_steps=3, max_steps=5, num_samples=0, histograms=True)
+    lab.fit(tmp_path / "straight", config)
+    trainer = lab.trainer(tmp_path / "resumed", config)
+    evaluate = trainer._evaluate
+
+    def evaluate_or_die(**keywords):
+        if trainer.counters.step == 5:
+            raise RuntimeError("died")
+        evaluate(**keywords)
+
+    trainer._evaluate = evaluate_or_die
+    with pytest.raises(RuntimeError, match="died"):
+        trainer.fit()
+    lab.resume(tmp_path / "resumed", config)
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
 
 @pytest.mark.parametrize("task", ["adding", "copy", "ball"])
@@ -484,7 +505,7 @@ def whole_config(group, name, schema):
         "model": unlike_the_defaults(ModelConfig, cell=Cell.gru),
         "trainer": unlike_the_defaults(TrainerConfig),
     }
-    given = {"corpus": "b.csv"} if group == "task" else {}
+    given = {"corpus": "b.csv"} if issubclass(schema, CorpusConfig) else {}
     if group != "model":
         sections[group] = unlike_the_defaults(schema, name={"adam": "adamw"}.get(name, name), **given)
     return TrainConfig(**sections, seed=2**32 - 1, name="naïve/run 1", dry_run=True)

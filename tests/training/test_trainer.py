@@ -398,7 +398,7 @@ def improvements(found):
 
 
 def test_samples_settings_and_histograms_are_logged(lab, tmp_path, scalars):
-    lab.fit(tmp_path, lab.config("music", max_steps=4, num_samples=2, histograms=True))
+    lab.fit(tmp_path, lab.config("music", max_steps=4, eval_every_steps=4, num_samples=2, histograms=True))
     tags = {tag for tag, step, _ in scalars(tmp_path) if step == 4}
     assert {"samples/0/text_summary", "samples/1/text_summary"} <= tags
     assert {"weights/embedding.weight", "gradients/recurrent.weight_hh_l0", "gates/layer_0/forget"} <= tags

@@ -50,7 +50,7 @@ _EXAMPLES = {
     ],
     "generate": [
         "rnnlab generate run=music-lstm count=3 seed=7",
-        "rnnlab generate run=music-lstm prompt='K:Dmaj' output=tunes",
+        "rnnlab generate run=music-lstm count=3 output=tunes/",
         "rnnlab generate run=next_word-lstm prompt='my fellow' temperature=0.8",
     ],
     "explore": [

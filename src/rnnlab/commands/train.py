@@ -21,14 +21,14 @@ from rnnlab.commands._held_out import held_out
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.commands.diagnose import last_lines
-from rnnlab.config import CorpusConfig, CosineConfig, Precision, TrainConfig
+from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_up
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.xray import truncation_facts
-from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name
+from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
@@ -36,12 +36,17 @@ from rnnlab.tasks.sentiment import Sentiment
 from rnnlab.training import warmup
 from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
+from rnnlab.training.fits import CHANGEABLE
 from rnnlab.training.logs import log_to
 from rnnlab.training.precision import autocast
 from rnnlab.training.signals import Interrupted
 from rnnlab.training.trainer import Trainer
 
 log = logging.getLogger("rnnlab")
+
+# How long and where a run trains is no part of its name.
+UNNAMED = NO_HYPERPARAMETERS | {"task", "model", "trainer", *(f"trainer.{name}" for name in CHANGEABLE)}
+UNNAMED |= {"trainer.eval_every_steps"}
 
 
 def run(request: Request) -> int:
@@ -90,8 +95,7 @@ def run(request: Request) -> int:
     if config.dry_run:
         say_what_runs()
         return _dry_run(task, model, config.trainer.precision, device)
-    name = config.name or f"{config.task.name}-{request.choices['model']}"
-    with begin_run(name, exact=config.name is not None) as folder:
+    with begin_run(config.name or _own_name(request), exact=config.name is not None) as folder:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
@@ -99,6 +103,16 @@ def run(request: Request) -> int:
         record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
         return _fit(folder, config, task, _trainer(folder, config, task, model, device))
+
+
+def _own_name(request: Request) -> str:
+    """Name a run after task, model and what was typed that changes what is learned: `music-lstm-lr=0.003`."""
+    values = {"task": request.settings.task.name, "model": request.choices["model"]}
+    for text in request.overrides:
+        key, _, value = text.partition("=")
+        if key.lstrip("+") not in UNNAMED:
+            values[key] = Path(value).stem if key == "task.corpus" else value
+    return telling_name(values, choices=("task", "model", "optimizer", "scheduler", "experiment"))
 
 
 def _measure_bptt_len(task: Task, request: Request, device: torch.device) -> dict[str, Any]:
@@ -164,7 +178,8 @@ def _resume_locked(folder: Path, request: Request) -> int:
         name = quote(run_name(folder))
         raise CheckpointError(f"{folder} was left before training began; start it again: rnnlab train ... name={name}")
     # A run that has never saved begins again; one that is done has.
-    if not has_saved(folder / "checkpoints") and read_json(folder / "result.json").get("status") == "done":
+    result = folder / "result.json"
+    if not has_saved(folder / "checkpoints") and result.exists() and read_json(result).get("status") == "done":
         raise CheckpointError(f"no checkpoint in {folder}, though the run is done: they were removed; start a new run")
     config = saved_settings(folder)
     changes = resume_changes(request, config)

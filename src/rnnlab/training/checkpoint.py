@@ -150,6 +150,7 @@ def load_training(folder: Path, newest: int | None = None) -> tuple[dict[str, Te
         if wrong:
             with contextlib.suppress(OSError):
                 _point(folder / "last", checkpoint.name)
+        _clear(folder)
         return loaded
     reasons = [str(error) for error in wrong.values()]
     reason = f": {reasons[0]}" if reasons else ""
@@ -275,9 +276,18 @@ def _prune(folder: Path, step: int, keep: Collection[int]) -> None:
     earlier = sorted((path for path in _checkpoints(folder) if _step_of(path) < step), key=_step_of)
     kept = {(folder / name).resolve().name for name in ("last", "best")} | {path.name for path in earlier[-1:]}
     kept |= {f"step-{other:08d}" for other in keep}
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):  # debris costs space, not correctness; the next save tries again
-            if path.name.startswith((".del-", ".tmp-")):
-                shutil.rmtree(path)
-            elif _NAME.fullmatch(path.name) and path.name not in kept:
+    _clear(folder)
+    for path in _checkpoints(folder):
+        with contextlib.suppress(OSError):
+            if path.name not in kept:
                 shutil.rmtree(path.rename(folder / f".del-{path.name}-{os.getpid()}"))
+
+
+def _clear(folder: Path) -> None:
+    """Remove what kills have left: it costs space, not correctness, and what cannot be removed is tried again later."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if path.name.startswith(".tmp-") and path.is_symlink():
+                path.unlink()
+            elif path.name.startswith((".del-", ".tmp-")):
+                shutil.rmtree(path)

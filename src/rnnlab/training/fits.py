@@ -23,7 +23,7 @@ from rnnlab.training.counters import Counters
 
 # What may change when a run goes on: how long, how fast and what is shown, never what is learned. Of the trainer.
 CHANGEABLE = (
-    *("checkpoint_every_steps", "device", "eval_batch_size", "histograms", "log_every_steps", "max_epochs"),
+    *("checkpoint_every_steps", "device", "eval_batch_size", "figures", "histograms", "log_every_steps", "max_epochs"),
     *("max_minutes", "max_skipped", "max_steps", "num_samples", "patience", "profile", "sample_len", "threads"),
     *("tune_allocator", "xray_every"),
 )

@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -20,16 +20,11 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.summary.writer.record_writer import RecordWriter
-from torch import nn
 from torch.utils.tensorboard import summary
 from tqdm import tqdm
 
-from rnnlab.config import NO_HYPERPARAMETERS, TrainConfig
-from rnnlab.data.windows import Window
 from rnnlab.disk import cannot_write
-from rnnlab.inspection.gates import gate_activations, saturation
 from rnnlab.json_files import sync_folder
-from rnnlab.schema import plain, walk
 
 log = logging.getLogger("rnnlab")
 
@@ -95,39 +90,46 @@ class EventLog:
             self._add(summary.histogram(tag, finite, _BINS), step)
 
     def image(self, tag: str, image: torch.Tensor, step: int) -> None:
-        """Write a picture, (3, height, width), 0 to 1."""
+        """Write a picture, (3, height, width): 0 to 1, or bytes."""
         self._add(summary.image(tag, image, dataformats="CHW"), step)
 
-    def hparams(self, config: TrainConfig, metric: str) -> None:
+    def audio(self, tag: str, samples: np.ndarray, sample_rate: int, step: int) -> None:
+        """Write a sound, <int16>(samples,), one channel."""
+        self._add(summary.audio(tag, torch.from_numpy(samples.astype(np.float32) / 32767), sample_rate), step)
+
+    def precision_recall(self, tag: str, is_class: np.ndarray, probabilities: np.ndarray, step: int) -> None:
+        """Write precision against recall of one class.
+
+        Args:
+            tag: where it stands.
+            is_class: <bool>(N,) which examples are of the class.
+            probabilities: (N,) what the model gave it, 0 to 1.
+            step: the x axis.
+        """
+        self._add(summary.pr_curve(tag, is_class, probabilities.clip(0, 1)), step)
+
+    def charts(self, layout: Mapping[str, Mapping[str, list[str]]]) -> None:
+        """Say which numbers share a chart: category -> title -> patterns of their tags."""
+        charts = {name: {title: ["Multiline", tags] for title, tags in them.items()} for name, them in layout.items()}
+        self._add(summary.custom_scalars(charts), 0)
+
+    def settings(self, values: Mapping[str, float | str], metrics: Sequence[str]) -> None:
         """Fill TensorBoard's hparams table: once, at the start.
 
         The summaries are written directly: `add_hparams` would make a run of its own below this one.
-        """
-        shown = {}
-        for setting, value in walk(config):
-            if setting.key not in NO_HYPERPARAMETERS and value is not None:
-                # A bool would be shown as 0.0000, a list not at all.
-                shown[setting.key] = str(value).lower() if isinstance(value, bool | list) else plain(value)
-        for part in summary.hparams(shown, {metric: 0.0}):
-            self._add(part, 0)
-
-    def look_inside(self, trained: nn.Module, scored: nn.Module, window: Window, step: int) -> None:
-        """Write histograms of weights and last gradients, and of the gates on a window, with their saturation.
 
         Args:
-            trained: the model that the optimizer changes.
-            scored: the same, or its average: whose gates are read.
-            window: on their device.
-            step: the x axis.
+            values: the settings.
+            metrics: tags of the numbers that stand beside them; the last that is written of each is shown.
         """
-        for name, parameter in trained.named_parameters():
-            self.histogram(f"weights/{name}", parameter, step)
-            if parameter.grad is not None:
-                self.histogram(f"gradients/{name}", parameter.grad, step)
-        activations = gate_activations(scored, window.inputs, window.lengths)
-        for name, values in activations.items():
-            self.histogram(f"gates/{name}", values, step)
-        self.scalars({f"saturation/{name}": share for name, share in saturation(activations).items()}, step)
+        experiment, start, _ = summary.hparams(dict(values), dict.fromkeys(metrics, 0.0))
+        self._add(experiment, 0)
+        self._add(start, 0)
+
+    def settings_done(self) -> None:
+        """Say in that table that the run came to its end."""
+        *_, end = summary.hparams({}, {})
+        self._add(end, 0)
 
     def offsets(self) -> dict[str, int]:
         """Bytes written so far, by file, all on the disk: what a checkpoint keeps."""

@@ -32,6 +32,7 @@ from rnnlab.inspection.live import live_signals
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.averaging import build_average
+from rnnlab.training.board import Board
 from rnnlab.training.checkpoint import has_saved, load_model, load_training, mend_best, save_checkpoint
 from rnnlab.training.counters import Counters, count_steps
 from rnnlab.training.fits import (
@@ -97,6 +98,7 @@ class Trainer:
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
+        self._board: Board | None = None
         self._xray_seconds = 0.0  # of this process, as the next
         self._step_seconds = 0.0
         if config.trainer.xray_every is not None and not can_unroll(model):
@@ -105,6 +107,7 @@ class Trainer:
                 "has no recurrent layers of rnnlab.cells; set null"
             )
         self._lines: MetricsFile | None = None
+        self._saving_seconds = 0.0
         self._learned = learned_settings(config)
         self._allowed: Collection[str] = ()
         self._random = random_state(device)  # at the beginning: a resumed run may have to go back there
@@ -171,8 +174,7 @@ class Trainer:
         for file in (self._events, self._lines):
             if file is not None:
                 file.close()
-        self._events = EventLog(self.run, saved["events"])
-        self._lines = MetricsFile(self.run, saved.get("metrics_bytes", 0))
+        self._open_logs(saved["events"], saved.get("metrics_bytes", 0))
         # Last: building models and optimizers may have drawn numbers.
         set_random_state(saved["rng"], self.device)
 
@@ -220,7 +222,7 @@ class Trainer:
             while (reason := self.counters.reason_to_end(self._config)) is None:
                 self._train_epoch(progress, signals)
             if self.counters.evaluated_at != self.counters.step:
-                self._evaluate()
+                self._evaluate(has_gradients=False)
                 self._save(is_due=True)
             return reason
         except DivergedError as error:
@@ -268,9 +270,15 @@ class Trainer:
     def _begin_logs(self) -> None:
         """Open the files of a run that begins, if that was not done."""
         if self._events is None:
-            self._events, self._lines = EventLog(self.run, {}), MetricsFile(self.run)
-        assert self._events is not None
-        self._events.hparams(self._settings, f"valid/{self.task.metric}")
+            self._open_logs({}, 0)
+        assert self._board is not None
+        self._board.begin()
+
+    def _open_logs(self, offsets: dict[str, int], metrics_bytes: int) -> None:
+        """Open the files of a run's numbers, where its checkpoint says that they end."""
+        self._events = EventLog(self.run, offsets)
+        self._lines = MetricsFile(self.run, metrics_bytes)
+        self._board = Board(self._events, self.task, self._settings, self.run, self.device)
 
     def _train_epoch(self, progress: Progress, signals: StopSignals) -> None:
         """Train from the current window to the end of the pass, or to a limit."""
@@ -307,7 +315,7 @@ class Trainer:
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
-                self._evaluate()
+                self._evaluate(has_gradients=True)
             is_time = config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0
             if due or is_time:
                 self._save(is_due=True)
@@ -359,28 +367,31 @@ class Trainer:
         self.steps.make(group, self.counters)
         return self.steps.shown
 
-    def _evaluate(self) -> None:
-        """Score the validation split, log it, and remember whether it is the best so far."""
+    def _evaluate(self, *, has_gradients: bool) -> None:
+        """Score the validation split, log it, and remember whether it is the best so far.
+
+        Args:
+            has_gradients: whether those of the last step are there to be shown.
+        """
         self.steps.read(self.counters)  # a run that has diverged ends here
         counters = self.counters
         model = self.scored_model
-        results = self.score("valid").results()
+        scores = self.score("valid")
+        results = scores.results()
         self.metrics |= {f"valid/{name}": value for name, value in results.items()}
         value = results[self.task.metric]
         if counters.note_score(value, higher_is_better=self.task.higher_is_better):
             self.best_metrics = dict(self.metrics)
         self.schedule.after_evaluation(value)
-        assert self._events is not None
+        assert self._board is not None
         self._note({f"valid/{name}": value for name, value in results.items()})
+        self._board.scores("valid", scores, counters.step)
         config = self._config
         if config.num_samples:
             texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
-            for number, text in enumerate(texts):
-                self._events.text(f"samples/{number}", text, counters.step)
+            self._board.samples(texts, counters.step)
             write_samples(self.run, counters.step, texts)
-        if config.histograms:
-            window = self.task.score_windows("valid", config.eval_batch_size)[0].to(self.device)
-            self._events.look_inside(self.model, model, window, counters.step)
+        self._board.inside(self.model, model, counters.step, has_gradients=has_gradients)
         self._look_at_units()
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
@@ -395,6 +406,9 @@ class Trainer:
         self.metrics = {**self.best_metrics, **results}  # of the same weights
         self.details = scores.details()
         self._note(results)
+        assert self._board is not None
+        self._board.scores("test", scores, self.counters.step)
+        self._board.end()
 
     def score(self, split: str) -> Scores:
         """Score the weights in use on a split."""
@@ -424,6 +438,7 @@ class Trainer:
             "steps": counters.step,
             "epochs": round(self._epochs_done(), 4),
             "seconds": round(counters.seconds, 3),
+            "checkpoint_seconds": round(self._saving_seconds, 3),  # of this process
             "skipped_steps": counters.skipped,
             "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
@@ -465,6 +480,7 @@ class Trainer:
             is_due: whether an uninterrupted run would have written it, too: one to go back to.
         """
         counters = self.counters
+        began = time.perf_counter()
         self.steps.read(counters)
         self.steps.refuse_spoiled_weights(counters)
         assert self._events is not None
@@ -480,6 +496,7 @@ class Trainer:
             keep=(counters.safe_step, counters.safe_best_step),
             identity=identity(self.task, self._learned),
         )
+        self._saving_seconds += time.perf_counter() - began
         if counters.safe_step >= 0:
             self._beginning = None
 
