@@ -111,6 +111,13 @@ def test_a_forget_gate_that_is_open_for_most_words_is_a_memory_and_no_illness():
     assert names(signals(units={"layer_0/forget_right": 0.999})) == ["saturated"]
 
 
+def test_a_machine_that_waits_wants_larger_batches():
+    assert names(signals(arithmetic_share=0.06)) == []
+    (one,) = diagnose(signals(arithmetic_share=0.02))
+    assert one.rule.name == "slow"
+    assert one.finding.overrides == ("trainer.batch_size=80",)
+
+
 def test_every_limit_has_a_source_and_every_explained_rule_exists():
     known = {rule.name for rule in RULES}
     for rule in RULES:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from rnnlab.cli import main
-from rnnlab.commandline.compose import compose_request, read_arguments
 from rnnlab.diagnosis.rules import RULES, diagnose
 from rnnlab.diagnosis.signals import read_signals
 from rnnlab.runs import read_json
@@ -219,8 +218,8 @@ def made(tmp_path_factory) -> Made:
     return train
 
 
-# skipped_steps has no fixture of its own: that is an exploding run with clipping, which takes luck to make.
-FIXTURES = sorted({rule.name for rule in RULES} - {"skipped_steps"})
+# No fixtures: `skipped_steps` is an exploding run with clipping, which takes luck to make; `slow` takes a minute.
+FIXTURES = sorted({rule.name for rule in RULES} - {"skipped_steps", "slow"})
 
 
 def compose(folder, overrides):
@@ -229,7 +228,7 @@ def compose(folder, overrides):
     return compose_request(read_arguments("train", [*typed, *overrides])).config
 
 
-def test_every_rule_but_one_has_an_ill_run():
+def test_every_rule_but_two_has_an_ill_run():
     assert sorted(ILL) == FIXTURES
 
 
@@ -283,5 +282,5 @@ def test_dropout_and_patience_end_a_run_before_it_knows_its_text_by_heart(made):
 
 def test_smaller_batches_have_less_padding(made):
     ill = made("padding")
-    shares = [read_signals(folder).padding for folder in (ill, made("padding", *advice(ill)))]
-    assert shares[1] < 0.5 * shares[0]
+    before, after = (read_signals(folder).padding or 1.0 for folder in (ill, made("padding", *advice(ill))))
+    assert after < 0.5 * before

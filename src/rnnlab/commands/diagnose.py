@@ -116,6 +116,7 @@ def _as_data(folder: Path, signals: Signals, found: list[Diagnosis]) -> dict[str
             "skipped_steps": signals.skipped,
             "rollbacks": signals.rollbacks,
             "padding_share": signals.padding,
+            "arithmetic_share": signals.arithmetic_share,
             "units": dict(signals.units),
         },
         "not_judged": _unknown(signals),

@@ -18,14 +18,14 @@ from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import allowed_before, record_changes, resume_changes
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._held_out import held_out
-from rnnlab.commands._record import num_parameters, record_result, record_run
+from rnnlab.commands._record import arithmetic_share, num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.commands.diagnose import last_lines
 from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
-from rnnlab.hardware import choose_device, set_up
+from rnnlab.hardware import choose_device, matrix_rate, set_up
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.xray import truncation_facts
 from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, telling_name
@@ -43,6 +43,8 @@ from rnnlab.training.signals import Interrupted
 from rnnlab.training.trainer import Trainer
 
 log = logging.getLogger("rnnlab")
+
+_WORTH_SECONDS = 60  # shorter trainings need not be faster
 
 # How long and where a run trains is no part of its name.
 UNNAMED = NO_HYPERPARAMETERS | {"task", "model", "trainer", *(f"trainer.{name}" for name in CHANGEABLE)}
@@ -223,6 +225,8 @@ def _fit(folder: Path, config: TrainConfig, task: Task, trainer: Trainer) -> int
             log.warning("%s", mistake)
         raise
     facts = trainer.facts()
+    if facts["seconds"] >= _WORTH_SECONDS and trainer.device.type == "cpu":
+        facts["arithmetic_share"] = arithmetic_share(trainer.model, facts["tokens_per_second"], matrix_rate())
     record_result(folder, "done", facts)
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
     for line in last_lines(folder):

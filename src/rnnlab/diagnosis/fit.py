@@ -125,3 +125,15 @@ def padding(s: Signals) -> Finding | None:
         "texts of very different lengths stand in one batch",
         (f"trainer.batch_size={max(1, size // 4)}",),
     )
+
+
+def slow(s: Signals) -> Finding | None:
+    """Products too small for the machine."""
+    size = s.setting("trainer.batch_size")
+    if s.arithmetic_share is None or s.arithmetic_share > 0.05 or not size:
+        return None
+    return Finding(
+        f"training ran at {100 * s.arithmetic_share:.1f} % of what this machine's matrix products reach",
+        "small products leave it waiting; more rows side by side cost little time, and may want another rate",
+        (f"trainer.batch_size={4 * size}",),
+    )

@@ -104,6 +104,12 @@ RULES = (
         "Pascanu, Mikolov & Bengio 2013: for rare steps; 9 of 10: " + _OURS,
     ),
     Rule("lr_spent", Severity.hint, rate.lr_spent, "a thousandth of the rate, for a quarter of the steps: " + _OURS),
+    Rule(
+        "slow",
+        Severity.hint,
+        fit.slow,
+        "a twentieth of a float32 product of 1024 by 1024, for trainings of a minute and more: a choice",
+    ),
     Rule("padding", Severity.hint, fit.padding, "a fifth of the time: " + _OURS),
     Rule("too_short", Severity.hint, fit.too_short, "10 % in the last quarter of the evaluations: " + _OURS),
 )

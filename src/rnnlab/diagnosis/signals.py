@@ -34,6 +34,7 @@ class Signals:
         rollbacks: returns to an older checkpoint.
         baseline: validation loss of the best guess that looks at no input.
         padding: share of the training steps that are padding, 0 to 1.
+        arithmetic_share: operations a second of training by what the machine's matrix products reach, 0 to 1.
         num_parameters: of the model.
         num_targets: predictions in one pass over the training split; None where every pass is drawn anew.
         confusion: counts of the test split, a row for each true class.
@@ -49,6 +50,7 @@ class Signals:
     rollbacks: int = 0
     baseline: float | None = None
     padding: float | None = None
+    arithmetic_share: float | None = None
     num_parameters: int | None = None
     num_targets: int | None = None
     confusion: list[list[int]] | None = None
@@ -144,7 +146,7 @@ def read_signals(folder: Path) -> Signals:
     config = run.get("config")
     if not isinstance(config, dict):
         raise CheckpointError(f"{folder / 'run.json'} is damaged: it holds no config")
-    corpus = run.get("corpus") if isinstance(run.get("corpus"), dict) else {}
+    corpus = found if isinstance(found := run.get("corpus"), dict) else {}
     curves = read_curves(folder)
     units = result.get("units") or _last_look(curves)
     return Signals(
@@ -158,6 +160,7 @@ def read_signals(folder: Path) -> Signals:
         rollbacks=_number(result, "rollbacks", int) or 0,
         baseline=_number(run, "baseline", float) or _number(result, "baseline", float),
         padding=_number(run, "padding_share", float),
+        arithmetic_share=_number(result, "arithmetic_share", float),
         num_parameters=_number(run, "num_parameters", int),
         num_targets=next(
             (corpus[key] for key in ("train_tokens", "train_chars", "train_texts") if isinstance(corpus.get(key), int)),
