@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.cli import main
+from rnnlab.commandline.compose import compose_request, read_arguments
 from rnnlab.diagnosis.rules import RULES, diagnose
 from rnnlab.diagnosis.signals import read_signals
 from rnnlab.runs import read_json
