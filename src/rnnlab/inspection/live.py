@@ -21,7 +21,7 @@ ROWS, STEPS, PROBES = 4, 32, 2
 
 @torch.no_grad()
 def live_signals(
-    model: nn.Module, inputs: Tensor, lengths: Tensor | None, step: int, *, rows: int = ROWS
+    model: nn.Module, inputs: Tensor, lengths: Tensor | None, step: int, *, rows: int = ROWS, slopes: bool = True
 ) -> dict[str, float]:
     """Measure the first rows and steps of a window from an all-zero state.
 
@@ -31,6 +31,7 @@ def live_signals(
         lengths: <int64>(B,) or None.
         step: seeds the directions.
         rows: so many at most.
+        slopes: whether slopes are measured: the derivatives for it import sympy, a second.
 
     Returns:
         "layer_0/lag_slope" (change of the logarithm of a change's size per step; below 0 it is forgotten) and
@@ -48,7 +49,7 @@ def live_signals(
         values = unit_facts(chain)
         if chain.cell.startswith("rnn"):
             values["spectral_radius"] = spectral_radii(chain)["hidden"]
-        if longest > 1:
+        if slopes and longest > 1:
             slope = decay(lag_curve(chain, [longest], longest - 1, generator, num_probes=PROBES))
             if math.isfinite(slope):
                 values["lag_slope"] = slope

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rnnlab.config import TrainConfig
+from rnnlab.config import Cell, TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import check_space
 from rnnlab.errors import CheckpointError, ConfigError, DivergedError, OutOfMemoryError, StoppedError, UserError
@@ -342,7 +342,10 @@ class Trainer:
         if window is None or not can_unroll(self.model):
             return
         inputs = window.inputs.to(self.device)
-        found = live_signals(self.model, inputs, window.lengths, self.counters.step, rows=DIAGNOSED_ROWS)
+        is_plain = self._settings.model.cell is Cell.rnn  # no rule asks for the slope of a gated cell
+        found = live_signals(
+            self.model, inputs, window.lengths, self.counters.step, rows=DIAGNOSED_ROWS, slopes=is_plain
+        )
         self.units = {name: float(f"{value:.6g}") for name, value in found.items()}
 
     @property
