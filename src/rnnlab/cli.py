@@ -32,6 +32,7 @@ PLAIN = {
     "show": "a run on one page: settings, scores, curves, samples",
     "compare": "is one run better than another, or is it chance?",
     "diff": "the settings in which runs differ",
+    "diagnose": "what ails a run, and the settings to try: run=NAME",
     "report": "one HTML page of a run or a sweep",
     "rm": "remove runs; asks first",
     "board": "open TensorBoard on them",

@@ -80,6 +80,7 @@ def _options(verb: str) -> list[str]:
         "train": ["--dry-run", "--multirun", "--jobs", "--cfg", "--config-dir"],
         "runs": ["--json"],
         "show": ["--json"],
+        "diagnose": ["--json"],
         "diff": ["--json"],
         "compare": ["--json", "--split", "--resamples", "--seed", "--threads"],
         "report": ["--output"],
@@ -100,10 +101,12 @@ def _plain(verb: str, words: list[str], current: str) -> list[str]:
             return _filters(current)
         case "init" if words:
             return _data_settings(words, current)
-        case "show" | "report" if [word for word in words if not word.startswith("-")]:
+        case "show" | "report" | "diagnose" if [word for word in words if not word.startswith("-")]:
             return []  # they take one run
         case "show" | "board":
             return _run_names(current)
+        case "diagnose":
+            return [f"run={name}" for name in _run_names(current.removeprefix("run="))]
         case "compare" | "diff" | "report" | "rm":
             sweeps = {name.rpartition("/")[0] for name in _run_names("")} - {""}
             return [name for name in sorted({*sweeps, *_run_names("")} - {*words}) if name.startswith(current)]
