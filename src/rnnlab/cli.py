@@ -32,10 +32,12 @@ PLAIN = {
     "show": "a run on one page: settings, scores, curves, samples",
     "compare": "is one run better than another, or is it chance?",
     "diff": "the settings in which runs differ",
+    "diagnose": "what ails a run, and the settings to try: run=NAME",
     "report": "one HTML page of a run or a sweep",
     "rm": "remove runs; asks first",
     "board": "open TensorBoard on them",
     "init": "a folder with configs for your own data",
+    "lesson": "known results on recurrent networks, measured: rnnlab lesson NAME",
     "bench": "how fast this machine is, beside torch.nn",
     "doctor": "what this machine has, and what works on it",
 }

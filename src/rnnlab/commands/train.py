@@ -21,8 +21,9 @@ from rnnlab.commands._changes import Changes, allowed_before, record_changes, re
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._held_out import held_out
 from rnnlab.commands._launch import end_with_parent, is_supervised, tell_name
-from rnnlab.commands._record import num_parameters, record_result, record_run
+from rnnlab.commands._record import arithmetic_share, num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
+from rnnlab.commands.diagnose import last_lines
 from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig, TrainerConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
@@ -35,7 +36,7 @@ from rnnlab.errors import (
     OutOfMemoryError,
     StoppedError,
 )
-from rnnlab.hardware import SetUp, choose_device, set_up
+from rnnlab.hardware import SetUp, choose_device, matrix_rate, set_up
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.xray import truncation_facts
 from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, telling_name
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from rnnlab.training.ranks import Ranks
 
 log = logging.getLogger("rnnlab")
+
+_WORTH_SECONDS = 60  # shorter trainings need not be faster
 
 # How long and where a run trains is no part of its name.
 UNNAMED = NO_HYPERPARAMETERS | {"task", "model", "trainer", *(f"trainer.{name}" for name in CHANGEABLE)}
@@ -180,7 +183,7 @@ def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: 
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
-        facts = {"backend": backend, "device": str(device), **machine._asdict()}
+        facts = {"backend": backend, "device": str(device), **machine._asdict(), "baseline": task.baseline_loss()}
         record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
         if ranks is not None:
@@ -341,8 +344,12 @@ def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
             raise LostRankError(f"{error}; {advice}") from error
         raise
     facts = trainer.facts()
+    if facts["seconds"] >= _WORTH_SECONDS and trainer.device.type == "cpu":
+        facts["arithmetic_share"] = arithmetic_share(trainer.model, facts["tokens_per_second"], matrix_rate())
     record_result(folder, "done", facts)
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
+    for line in last_lines(folder):
+        print(line)
     name = quote(run_name(folder))
     example = f"evaluate run={name}"
     if isinstance(task, Sentiment | LanguageTask):

@@ -43,6 +43,7 @@ class Steps:
         num_rows: of the joint batch of the last window.
         part: told which part of a step runs: forward, backward, exchange, clip, optimizer.
         shown: loss (nats per target) and grad_norm (before clipping) of the last step that was read.
+        update_ratio: of the last step that was read, if that one was asked; None: it was not, or was skipped.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Steps:
         self.num_rows = 0
         self.part: Part = nobody_asks
         self.shown = {"loss": math.nan, "grad_norm": math.nan}
+        self.update_ratio: float | None = None
 
     def make(self, group: list[Window], counters: Counters) -> None:
         """Make one optimizer update from the windows of a group; each target weighs the same.
@@ -115,7 +117,11 @@ class Steps:
             with self.part("clip"):
                 scale = self._update.clip(made)
             with self.part("optimizer"):
+                is_logged = (counters.step + 1) % self._config.log_every_steps == 0
+                weights = self._update.sample_weights() if is_logged else None
                 self._update.apply(scale, spoiled)
+                if weights is not None:
+                    made.update_ratio = self._update.update_ratio(weights)
             if spoiled is not None:
                 self.state = choose(spoiled, _without(before, shares), self.state)
         counters.step += 1
@@ -175,6 +181,7 @@ class Steps:
         """
         unread, self._unread = self._unread, []
         for made in unread:
+            self.update_ratio = None
             if not made.is_finite():
                 self._note_skipped(made, counters)
                 continue
@@ -187,6 +194,7 @@ class Steps:
             counters.sum_clipped += self._update.was_clipped(norm, largest)
             counters.sum_steps += 1
             self.shown = {"loss": loss, "grad_norm": norm}
+            self.update_ratio = None if made.update_ratio is None else float(made.update_ratio)
 
     def forget(self) -> None:
         """Drop what was not read: the run goes on from elsewhere."""

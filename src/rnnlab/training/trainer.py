@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
-from rnnlab.config import TrainConfig
+from rnnlab.config import Cell, TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import check_space
 from rnnlab.errors import CheckpointError, ConfigError, DivergedError, OutOfMemoryError, StoppedError, UserError
@@ -62,6 +62,7 @@ T = TypeVar("T")
 # Told the facts of result.json at each evaluation.
 Report = Callable[[dict[str, Any]], None]
 MAX_ROLLBACKS = 2
+DIAGNOSED_ROWS = 16
 
 
 class Trainer:
@@ -99,6 +100,8 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self.best_metrics: dict[str, float] = {}
         self.details: dict[str, Any] = {}
+        self.units: dict[str, float] = {}  # of the last evaluation
+        self._last_window: Window | None = None
         self.optimizer = build_optimizer(model.parameters(), config.optimizer)
         self._groups = [dict(group) for group in self.optimizer.param_groups]
         self.total_steps = count_steps(task, config.trainer)
@@ -338,6 +341,7 @@ class Trainer:
                 with self.steps.part("data"):
                     group = [windows[index] for index in range(counters.index, end)]
                 values = self._step(group)
+            self._last_window = group[-1]
             counters.index = end
             if counters.index == len(windows):
                 counters.epoch, counters.index = counters.epoch + 1, 0
@@ -376,6 +380,18 @@ class Trainer:
         found = live_signals(self.model, window.inputs.to(self.device), lengths, self.counters.step)
         self._xray_seconds += time.perf_counter() - began
         self._note({f"xray/{name}": value for name, value in found.items()}, {"speed/xray_share": self._xray_share})
+
+    def _look_at_units(self) -> None:
+        """Measure on some rows of the last window which units are stuck: what `rnnlab diagnose` asks for."""
+        window = self._last_window
+        if window is None or not can_unroll(self.model):
+            return
+        inputs = window.inputs.to(self.device)
+        is_plain = self._settings.model.cell is Cell.rnn  # no rule asks for the slope of a gated cell
+        found = live_signals(
+            self.model, inputs, window.lengths, self.counters.step, rows=DIAGNOSED_ROWS, slopes=is_plain
+        )
+        self.units = {name: float(f"{value:.6g}") for name, value in found.items()}
 
     @property
     def _xray_share(self) -> float:
@@ -452,6 +468,7 @@ class Trainer:
             self._board.samples(texts, counters.step)
             write_samples(self.run, counters.step, texts)
         self._board.inside(self.model, model, counters.step, has_gradients=has_gradients)
+        self._look_at_units()
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
@@ -501,6 +518,7 @@ class Trainer:
             "skipped_steps": counters.skipped,
             "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
+            **({"units": self.units} if self.units else {}),
             **({} if self._config.xray_every is None else {"xray_share": round(self._xray_share, 5)}),
             **self.details,
         }
@@ -518,6 +536,8 @@ class Trainer:
                 "optim/grad_norm": self.steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
             }
+            if self.steps.update_ratio is not None:
+                values["optim/update_ratio"] = self.steps.update_ratio
         values |= {"optim/lr": self.schedule.lr, "optim/skipped": counters.skipped}
         self._note(values, {"speed/tokens_per_second": counters.tokens / counters.seconds})
         counters.clear_sums()
