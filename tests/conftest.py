@@ -37,6 +37,8 @@ def tiny(task: str, corpora: dict[str, Path], *overrides: str) -> list[str]:
         "trainer.log_every_steps": 1,
         "trainer.threads": 1,
         "trainer.sample_len": 12,
+        "trainer.histograms": "false",
+        "trainer.figures": "false",
     }
     if task == "next_word":
         base["trainer.bptt_len"] = 8

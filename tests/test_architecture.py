@@ -25,7 +25,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cells",
         "config",
         "data",
-        "evaluation",
         "generation",
         "inspection",
         "models",
@@ -34,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training",
     },
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
-    "training": {"config", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
+    "training": {"config", "disk", "json_files", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
     "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection", "lessons.catalogue"},
 }
 WINGS = {*MAY_IMPORT, "commands"}
@@ -44,6 +43,7 @@ TORCH_FREE_MODULES = {
     "schema",
     "runs",
     "json_files",
+    "disk",
     "plugins",
     "wording",
     "errors",

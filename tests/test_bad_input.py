@@ -193,7 +193,9 @@ def test_a_backend_that_is_not_in_this_build(train, capsys, monkeypatch):
 def test_a_rate_that_explodes_ends_the_run_with_advice(train, capsys):
     blow_up = ["model=irnn", "optimizer=sgd", "optimizer.lr=1e6", "trainer.clip_grad_norm=null"]
     folder = train("music", *blow_up, "trainer.max_steps=50", "trainer.max_epochs=50", exit_code=DIVERGED)
-    assert "nothing was updated. Try a lower optimizer.lr (now 1e+06)" in capsys.readouterr().err
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "after 2 roll-backs with half the rate each; the last checkpoint is intact" in told
+    assert "Try optimizer.lr=100000 (now 1e+06)" in told
     result = read_json(folder / "result.json")
     assert (result["status"], result["exit_code"]) == ("failed", DIVERGED)
 
@@ -205,10 +207,11 @@ def test_outputs_that_is_a_file_cannot_be_written_to(train, outputs, capsys):
 
 
 def test_a_file_of_tunes_that_cannot_be_written_does_not_cost_the_tunes(finished, tmp_path, capsys):
-    assert main(["generate", "run=music", f"output={tmp_path}", "length=5", "prompt=X:1"]) == CANNOT_WRITE
+    (tmp_path / "tunes.abc").mkdir()
+    assert main(["generate", "run=music", f"output={tmp_path}/tunes.abc", "length=5", "prompt=X:1"]) == CANNOT_WRITE
     told = capsys.readouterr()
     assert told.out.startswith("X:1")
-    assert f"cannot write {tmp_path}: Is a directory" in told.err
+    assert f"cannot write {tmp_path}/tunes.abc: Is a directory" in told.err
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -292,7 +295,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "vocabulary.json is of task 'next_word'",
     ),
     "no checkpoint": (lambda run: shutil.rmtree(run / "checkpoints"), "no checkpoint 'best'"),
-    "weights of another run": (foreign, "the weights in"),
+    "weights of another run": (foreign, "does not belong to the run: its vocabulary has hash"),
     "flipped bit": (
         lambda run: flip(run / "checkpoints/best/model.safetensors"),
         "is damaged: its checksum is not the manifest's",

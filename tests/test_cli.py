@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -208,3 +209,34 @@ def test_a_mistake_ends_the_process_with_its_code_and_one_line():
     done = rnnlab("train", "model=lstmm")
     assert done.returncode == 2
     assert done.stderr == "error: model has no choice 'lstmm'; did you mean lstm? choose one of gru, irnn, lstm, rnn\n"
+
+
+def catches(process: subprocess.Popen, number: int) -> bool:
+    """Whether a process has put up a handler of its own for a signal."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
+def test_the_handlers_of_train_stand_before_torch_is_imported_and_those_of_others_not_at_all(monkeypatch):
+    found = []
+    monkeypatch.setattr(cli, "_run", lambda argv: found.append(signal.getsignal(signal.SIGTERM)) or 0)
+    for verb in ("train", "runs"):
+        assert cli.main([verb]) == 0
+    assert [handler is signal.SIG_DFL for handler in found] == [False, True]
+    script = "import sys, rnnlab.cli as cli\ncli._run = lambda argv: int('torch' in sys.modules)\n"
+    assert subprocess.run([sys.executable, "-c", script + "sys.exit(cli.main(['train']))"], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells which signals a process catches")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_is_stopped_while_it_imports_torch_exits_as_documented(number, tmp_path):
+    command = [sys.executable, "-m", "rnnlab", "train", "task=music", "task.corpus=nowhere.abc"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    while not catches(process, number) and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=100)
+    assert (process.returncode, told) == (128 + number, f"stopped by {number.name}\n")
+    assert not list(tmp_path.iterdir())

@@ -89,6 +89,7 @@ CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "trainer.tune_allocator": ("music", "false", ()),
     "trainer.log_every_steps": ("music", "3", ()),
     "trainer.histograms": ("music", "true", ()),
+    "trainer.figures": ("sentiment", "true", ()),
     "trainer.profile": ("music", "true", LONG),
     "trainer.xray_every": ("music", "2", ()),
     "trainer.checkpoint_every_steps": ("music", "1", ()),
@@ -105,8 +106,10 @@ ELSEWHERE = {
     "trainer.device": "test_hardware",
     "model.recompute": "cells/test_ops: it saves memory and must change no number",
     "trainer.eval_batch_size": "tasks/test_base: it bounds memory and must change no score",
+    "trainer.max_skipped": "training/test_divergence",
     "name": "commands/test_train",
     "resume": "training/test_trainer",
+    "resume_allow": "commands/test_changes",
     "dry_run": "commands/test_train",
 }
 

@@ -50,6 +50,53 @@ def test_a_name_of_the_users_that_is_taken_is_refused_and_points_to_resume():
     assert caught.value.exit_code == 8
 
 
+def test_a_new_run_is_its_process_s_alone(outputs: Path):
+    with runs.begin_run("mine", exact=True) as folder:
+        assert folder == outputs / "mine"
+        with pytest.raises(FolderInUseError, match=f"in use by process {os.getpid()}"), runs.lock_run(folder):
+            pass
+
+
+def test_what_a_start_left_that_died_before_its_run_json_is_taken_over(outputs: Path):
+    left = runs.create_run("mine", exact=True)
+    runs.check_free("mine")
+    with runs.begin_run("mine", exact=True):
+        pass
+    (left / ".hydra").mkdir()
+    for name in ("vocabulary.json", "rnnlab.log", ".run.json.1234.tmp"):
+        (left / name).write_text("half")
+    runs.check_free("mine")
+    with runs.begin_run("mine", exact=True) as folder:
+        assert folder == left
+        assert not (left / ".run.json.1234.tmp").exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "notes.txt"])
+def test_a_folder_that_holds_a_run_or_anything_else_is_never_taken_over(outputs: Path, name: str):
+    (runs.create_run("mine", exact=True) / name).write_text("{}")
+    with pytest.raises(FolderInUseError):
+        runs.check_free("mine")
+    with pytest.raises(FolderInUseError), runs.begin_run("mine", exact=True):
+        pass
+    assert [path.name for path in (outputs / "mine").iterdir()] == [name]
+    with runs.begin_run("mine", exact=False) as folder:
+        assert folder == outputs / "mine-2"
+
+
+def test_who_gets_the_lock_after_another_has_begun_does_not_write_over_it(outputs: Path, monkeypatch):
+    """Two processes find the same empty folder; the slower one locks it when the quicker one is done."""
+    folder = runs.create_run("mine", exact=True)
+    lock = runs.lock_run
+
+    def slow(path: Path):
+        (folder / "run.json").write_text("{}")
+        return lock(path)
+
+    monkeypatch.setattr(runs, "lock_run", slow)
+    with pytest.raises(FolderInUseError, match="there is a run 'mine'"), runs.begin_run("mine", exact=True):
+        pass
+
+
 def test_a_name_with_slashes_makes_folders(outputs: Path):
     assert runs.create_run("sweep-1/0-lstm", exact=True) == outputs / "sweep-1" / "0-lstm"
 
@@ -93,10 +140,10 @@ def test_outputs_that_is_a_file_cannot_be_written_to(outputs: Path):
 
 
 def test_a_full_disk_is_noticed_before_training_starts(monkeypatch: pytest.MonkeyPatch):
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CannotWriteError, match="No space left on device"):
         runs.create_run("x", exact=True)
 

@@ -5,7 +5,7 @@ import pytest
 from rnnlab.tasks.music import Music
 from rnnlab.tasks.next_word import NextWord
 from rnnlab.tasks.sentiment import Sentiment
-from rnnlab.wording import better, milliseconds, right_choice
+from rnnlab.wording import better, for_a_terminal, milliseconds, right_choice
 
 
 @pytest.mark.parametrize("task", [Music, NextWord, Sentiment])
@@ -27,3 +27,9 @@ def test_another_word_for_a_choice_is_put_right_and_a_typo_guessed_at():
 @pytest.mark.parametrize(("seconds", "said"), [(0.00081, "0.81"), (0.0123, "12.3"), (0.123, "123"), (1.24, "1,240")])
 def test_times_have_three_digits_that_count(seconds, said):
     assert milliseconds(seconds) == said
+
+
+def test_a_quoted_text_is_shown_and_not_obeyed():
+    shown = "corpus \\x1b]0;owned\\x07\\x9b2J 'é🎵'\n  second"
+    assert for_a_terminal("corpus \x1b]0;owned\x07\x9b2J 'é🎵'\n  second") == shown
+    assert for_a_terminal("x" * 5000) == "x" * 1000 + "..."

@@ -9,19 +9,23 @@ import errno
 import io
 import os
 import sys
+from contextlib import nullcontext
 from importlib import import_module
+from pathlib import Path
 
 from rnnlab import startup
-from rnnlab.errors import CannotWriteError, ConfigError, OutOfMemoryError, UserError
+from rnnlab.disk import cannot_write
+from rnnlab.errors import ConfigError, UserError, out_of_memory
 from rnnlab.hardware import quiet_idle_threads
+from rnnlab.training.signals import StopSignals
 
 COMPOSED = {
     "train": "train a model: model=lstm task=sentiment; -m sweeps",
     "evaluate": "score a finished run: run=NAME",
     "predict": "what a run makes of a text: run=NAME text='...'",
     "generate": "let a run write: run=NAME prompt='...'",
-    "explore": "what each unit of a run knows, as a page: run=NAME",
     "xray": "how far a run remembers, and its gradients reach: run=NAME",
+    "explore": "what each unit of a run knows, as a page: run=NAME",
 }
 PLAIN = {
     "runs": "list the runs under outputs/: task=music status=done sort=score",
@@ -57,8 +61,7 @@ rnnlab VERB --help explains a verb.
 Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
                 rnnlab -sc install=fish | source"""
 
-_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
-_MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "out of memory", "not enough memory")
+_WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,22 +70,30 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Without the program's name; None: `sys.argv`.
     """
-    startup.begin(since_process_start=argv is None)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        # First of all: a job that is stopped while it imports torch exits with the documented code, too.
+        with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
+            startup.begin(since_process_start=argv is None)
+            return _main(arguments)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
+
+
+def _main(arguments: list[str]) -> int:
+    """Run a command; say in one line what went wrong."""
     quiet_idle_threads()  # here, before anything loads torch
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that has no such letter shows its number instead of ending the command.
             stream.reconfigure(errors="backslashreplace")
-    arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = _run(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # `rnnlab runs | head`: Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,7 +106,11 @@ def main(argv: list[str] | None = None) -> int:
             import traceback
 
             traceback.print_exception(error)
-        print(f"error: {mistake}", file=sys.stderr)
+        from rnnlab.wording import for_a_terminal
+
+        # Wrong settings are listed line by line; a line end in any other message is part of a name.
+        message = str(mistake) if isinstance(mistake, ConfigError) else str(mistake).replace("\n", "\\n")
+        print(f"error: {for_a_terminal(message)}", file=sys.stderr)
         return mistake.exit_code
 
 
@@ -170,18 +185,6 @@ def _user_error(error: Exception) -> UserError | None:
     """Return the error in the user's words, or None for a bug."""
     if isinstance(error, UserError):
         return error
-    text = str(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return OutOfMemoryError(_out_of_memory(text))
-    if isinstance(error, RuntimeError) and any(words in text for words in _MEMORY_TEXTS):
-        return OutOfMemoryError(_out_of_memory(text))
     if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-        return CannotWriteError(f"cannot write {error.filename or 'the results'}: {error.strerror}")
-    return None
-
-
-def _out_of_memory(text: str) -> str:
-    """Say what makes a run smaller."""
-    detail = " ".join(text.split())[:120]
-    advice = "lower trainer.batch_size, trainer.bptt_len or model.hidden_size"
-    return f"out of memory ({detail}); {advice}" if detail else f"out of memory; {advice}"
+        return cannot_write(Path(error.filename or "the results"), error)
+    return out_of_memory(error)

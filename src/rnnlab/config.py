@@ -301,6 +301,9 @@ class TrainerConfig:
     accumulate: Annotated[int, Ge(1), Le(100_000), doc("windows whose gradients make one step")] = 1
     clip_grad_norm: Annotated[float | None, Gt(0), Le(1e6), doc("largest global gradient norm; null: never clip")] = 1.0
     clip_grad_value: Annotated[float | None, Gt(0), Le(1e6), doc("largest gradient entry; null: never clip")] = None
+    max_skipped: Annotated[
+        int, Ge(1), Le(1_000_000), doc("steps in a row with a loss or gradient of nan or inf before the run goes back")
+    ] = 5
     max_epochs: Annotated[int | None, Ge(1), Le(1_000_000), doc("passes over the training split")] = 10
     max_steps: Annotated[int | None, Ge(1), Le(1_000_000_000), doc("optimizer updates")] = None
     max_minutes: Annotated[float | None, Gt(0), Le(1e6), doc("minutes of training; resumes add up")] = None
@@ -321,7 +324,8 @@ class TrainerConfig:
     ] = 0
     tune_allocator: Annotated[bool, doc("keep freed memory for the next step (Linux): faster on a CPU")] = True
     log_every_steps: Annotated[int, Ge(1), Le(1_000_000_000), doc("steps between TensorBoard points")] = 20
-    histograms: Annotated[bool, doc("weights, gradients and gate saturation at each evaluation")] = False
+    histograms: Annotated[bool, doc("weights, gradients and gates in TensorBoard, at each evaluation")] = True
+    figures: Annotated[bool, doc("pictures, curves and embedding projector in TensorBoard, at each evaluation")] = True
     xray_every: Annotated[
         int | None,
         Ge(1),
@@ -332,7 +336,7 @@ class TrainerConfig:
     checkpoint_every_steps: Annotated[
         int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")
     ] = None
-    num_samples: Annotated[int, Ge(0), Le(64), doc("text samples logged at each evaluation")] = 2
+    num_samples: Annotated[int, Ge(0), Le(64), doc("samples logged at each evaluation, tunes with sound")] = 2
     sample_len: Annotated[int, Ge(1), Le(100_000), doc("tokens of a sample at most")] = 400
 
 
@@ -346,6 +350,11 @@ class TrainConfig:
     seed: Annotated[int, Ge(0), Lt(2**32), doc("of weights, data order, dropout and samples")] = 0
     name: Annotated[str | None, MinLen(1), MaxLen(200), doc("the run's folder under outputs/")] = None
     resume: Annotated[str | None, MinLen(1), doc("run to go on with, from its last checkpoint")] = None
+    resume_allow: Annotated[
+        str | None,
+        MinLen(1),
+        doc("with resume: which settings may change what is learned: optimizer.lr,model.dropout"),
+    ] = None
     dry_run: Annotated[bool, doc("build everything, run one window, write nothing")] = False
 
 
@@ -393,8 +402,24 @@ class GenerateConfig(UseConfig):
     )
     count: Annotated[int, Ge(1), Le(100_000), doc("how many")] = 1
     seed: Annotated[int, Ge(0), Lt(2**32), doc("same seed, same samples")] = 0
-    output: Annotated[str | None, MinLen(1), doc("file for tunes, .abc; null: a new one in the run's samples/")] = None
+    output: Annotated[
+        str | None,
+        MinLen(1),
+        doc("tunes: a file .abc, or a folder for .abc, .mid, .wav and a page; null: an .abc in the run's samples/"),
+    ] = None
     json: Annotated[bool, doc("print JSON instead of the texts")] = False
+
+
+@_schema
+class XrayConfig(UseConfig):
+    split: Annotated[Split, doc("whose sequences are looked at")] = Split.valid
+    steps: Annotated[
+        int, Ge(4), Le(2000), doc("steps of states and gradients; a sequence with one target stays whole")
+    ] = 64
+    rows: Annotated[int, Ge(1), Le(256), doc("sequences whose states and gradients are followed")] = 4
+    places: Annotated[int, Ge(1), Le(10_000), doc("targets scored with less and less history before them")] = 96
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("of probes, places and shuffled histories")] = 0
+    json: Annotated[bool, doc("print what xray.json holds instead of sentences")] = False
 
 
 @_schema
@@ -416,18 +441,6 @@ class ExploreConfig(UseConfig):
     seed: Annotated[int, Ge(0), Lt(2**32), doc("of the texts chosen and of the texts written")] = 0
     output: Annotated[str | None, MinLen(1), doc("file for the page; null: explore.html in the run's folder")] = None
     json: Annotated[bool, doc("print JSON instead of sentences")] = False
-
-
-@_schema
-class XrayConfig(UseConfig):
-    split: Annotated[Split, doc("whose sequences are looked at")] = Split.valid
-    steps: Annotated[
-        int, Ge(4), Le(2000), doc("steps of states and gradients; a sequence with one target stays whole")
-    ] = 64
-    rows: Annotated[int, Ge(1), Le(256), doc("sequences whose states and gradients are followed")] = 4
-    places: Annotated[int, Ge(1), Le(10_000), doc("targets scored with less and less history before them")] = 96
-    seed: Annotated[int, Ge(0), Lt(2**32), doc("of probes, places and shuffled histories")] = 0
-    json: Annotated[bool, doc("print what xray.json holds instead of sentences")] = False
 
 
 class Sampler(Enum):
@@ -459,8 +472,8 @@ COMMANDS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "generate": GenerateConfig,
-    "explore": ExploreConfig,
     "xray": XrayConfig,
+    "explore": ExploreConfig,
 }
 
 # group -> choice -> schema. A choice is a file configs/<group>/<choice>.yaml; several files may share a schema.
@@ -479,14 +492,16 @@ SCHEMAS: dict[str, dict[str, type]] = {
 }
 
 # What a run of the same settings may differ in: it changes where, how fast and what is shown, not what is learned.
-NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
+NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
     f"trainer.{name}"
     for name in (
         "checkpoint_every_steps",
         "device",
         "eval_batch_size",
+        "figures",
         "histograms",
         "log_every_steps",
+        "max_skipped",
         "num_samples",
         "profile",
         "sample_len",
@@ -497,4 +512,4 @@ NO_HYPERPARAMETERS = {"name", "resume", "dry_run"} | {
 }
 
 # Values taken as they stand, not through Hydra's grammar: people write commas, quotes and colons in a text.
-FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume", "clamp"}
+FREE_TEXT = {"text", "prompt", "file", "output", "name", "run", "resume", "resume_allow", "clamp"}

@@ -5,6 +5,8 @@ A message says what is wrong, what was got, what was wanted and, if it is short,
 
 from __future__ import annotations
 
+import re
+
 
 class UserError(Exception):
     """Something the user can mend; the command line prints the message alone and exits with `exit_code`."""
@@ -61,3 +63,27 @@ class StoppedError(UserError):
         """Keep the signal's exit code: 130 for SIGINT, 143 for SIGTERM."""
         super().__init__(message)
         self.exit_code = exit_code
+
+
+_MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "out of memory", "not enough memory", "std::bad_alloc")
+_SIZE = re.compile(r"allocate (\d[\d.,]*) ?(bytes|[KMGT]i?B)?", re.IGNORECASE)
+
+
+def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
+    """Say how much memory was asked for and what makes a run smaller; None if the error is another.
+
+    Args:
+        error: Python's, numpy's or torch's, of any device.
+    """
+    text = " ".join(str(error).split())
+    is_torchs = isinstance(error, RuntimeError) and any(words in text for words in _MEMORY_TEXTS)
+    if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or is_torchs):
+        return None
+    if isinstance(error, OutOfMemoryError):
+        return error
+    advice = "lower trainer.batch_size, trainer.bptt_len or model.hidden_size"
+    if found := _SIZE.search(text):
+        size = found[1].rstrip(".").replace(",", "")
+        asked = f"{float(size) / 2**30:,.3g} GiB" if found[2] in (None, "bytes") else f"{size} {found[2]}"
+        return OutOfMemoryError(f"out of memory: {asked} more were asked for; {advice}")
+    return OutOfMemoryError(f"out of memory{f' ({text[:120]})' if text else ''}; {advice}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rnnlab.errors import CannotWriteError, CheckpointError
+from rnnlab.disk import cannot_write, read_bytes
+from rnnlab.errors import CheckpointError
+
+MAX_BYTES = 1 << 24
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
@@ -19,7 +23,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     Raises:
         CannotWriteError: Disk full, read-only, no permission.
     """
-    write_whole(path, json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(path, json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -35,22 +39,31 @@ def write_whole(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
     """Read what `write_json` wrote.
 
+    Args:
+        path: Of the file.
+        limit: Bytes; what is larger is not looked at.
+
     Raises:
-        CheckpointError: No such file, not JSON, or no object in it.
+        CheckpointError: No such file, too large, not JSON, or no object in it.
     """
     try:
-        data = json.loads(path.read_bytes())
+        content = read_bytes(path, limit)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        data = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: not JSON ({str(error)[:80]})") from None
     if not isinstance(data, dict):
@@ -58,8 +71,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut."""
+def sync_folder(folder: Path) -> None:
+    """Make what was made, renamed or removed in a folder last through a power cut."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:  # Windows cannot open folders
@@ -70,10 +83,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace nan and inf by None, all the way down."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,6 +4,7 @@
       .hydra/{config,overrides}.yaml    what was asked
       run.json                          what it came to: resolved config, seed, versions, data, backend
       result.json                       {"status": "running" | "done" | "failed" | "stopped", "metrics": {...}, ...}
+      metrics.jsonl                     what was measured, one line a log point
       rnnlab.log  events  vocabulary.json  checkpoints/  samples/
 
 No torch.
@@ -13,15 +14,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rnnlab.disk import cannot_write, probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError, UserError
-from rnnlab.json_files import read_json, write_json
+from rnnlab.json_files import read_json, sync_folder, write_json
 from rnnlab.wording import did_you_mean
 
 try:
@@ -43,13 +45,18 @@ __all__ = [
     "run_name",
     "run_names",
     "summarize",
+    "telling_name",
     "write_json",
 ]
 
 FORMAT = 1
 _MAX_NAME_BYTES = 200  # a part of a name; file systems allow 255, and -2 or a temporary suffix must still fit
+_MAX_TELLING = 80  # characters of a name made of settings
 _MAX_DEPTH = 4  # sweep-1/3-lstm is 2
 _LOCK = ".lock"
+_UNFINISHED = ".*.json.*.tmp"  # what a killed write_json leaves
+_LINK = re.compile(r"last|best|\.tmp-(last|best)-\d+")
+_OF_A_START = {_LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # before run.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,32 @@ def outputs_root() -> Path:
     return Path(os.environ.get("RNNLAB_OUTPUTS") or "outputs")
 
 
+@contextmanager
+def begin_run(name: str, *, exact: bool) -> Iterator[Path]:
+    """Make a new run's folder and keep it to this process while the block runs.
+
+    A folder of this very name is taken over if it is empty or holds no more than a start that died left there.
+
+    Args:
+        name: As for `create_run`.
+        exact: As for `create_run`.
+
+    Raises:
+        ConfigError: As from `create_run`.
+        FolderInUseError: There is a run of that name, or another process is making it.
+        CannotWriteError: As from `create_run`.
+    """
+    check_name(name)
+    folder = outputs_root() / name
+    if not (exact and _never_began(folder)):
+        folder = create_run(name, exact=exact)
+    with lock_run(folder):
+        if (folder / "run.json").exists():  # of a process that was quicker
+            raise _taken(name)
+        probe(folder)
+        yield folder
+
+
 def create_run(name: str, *, exact: bool) -> Path:
     """Make a run's folder, which must not exist, and make sure that it can be written to.
 
@@ -113,20 +146,32 @@ def create_run(name: str, *, exact: bool) -> Path:
         while True:
             try:
                 folder.mkdir()
+                sync_folder(folder.parent)
                 break
             except FileExistsError:
                 if exact:
                     raise _taken(name) from None
                 number += 1
                 folder = root / f"{name}-{number}"
-        probe = folder / ".probe"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
-    except OSError as error:
-        raise CannotWriteError(
-            f"cannot write to {folder}: {error.strerror}; set RNNLAB_OUTPUTS to another folder"
-        ) from None
+        probe(folder)
+    except (OSError, CannotWriteError) as error:
+        mistake = cannot_write(folder, error, "to") if isinstance(error, OSError) else error
+        raise CannotWriteError(f"{mistake}; set RNNLAB_OUTPUTS to another folder") from None
     return folder
+
+
+def telling_name(values: Mapping[str, str], choices: Collection[str] = ("model", "task", "optimizer")) -> str:
+    """Name a run after settings of its own, fit for any file system: `lstm-lr=0.003`.
+
+    Args:
+        values: settings and their values.
+        choices: of these the value alone says enough.
+    """
+    parts = [
+        value if "." not in key and key in choices else f"{key.rpartition('.')[2]}={value}"
+        for key, value in values.items()
+    ]
+    return re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", "-".join(parts))[:_MAX_TELLING].rstrip("-.")
 
 
 def check_free(name: str) -> None:
@@ -138,7 +183,8 @@ def check_free(name: str) -> None:
     """
     check_name(name)
     _refuse_inside_run(outputs_root(), name)
-    if os.path.lexists(outputs_root() / name):
+    folder = outputs_root() / name
+    if os.path.lexists(folder) and not _never_began(folder):
         raise _taken(name)
 
 
@@ -164,15 +210,45 @@ def find_run(name: str) -> Path:
     """Return the folder of a run, by its name under outputs/ or by its path.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is none, or it holds what no run of rnnlab's holds.
     """
     for folder in (outputs_root() / name, Path(name).expanduser()) if name and "\0" not in name else ():
         if is_run(folder):
+            _refuse_links(folder)
             return folder
     known = run_names()
     if not known:
         raise CheckpointError(f"no run '{name}': there are no runs in {outputs_root()}; rnnlab train makes one")
     raise CheckpointError(f"no run '{name}'{did_you_mean(name, known) or ';'} rnnlab runs lists them")
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse links out of a run's folder, pipes and devices: it may be somebody else's, and is read and written to.
+
+    A link in the place of rnnlab.log or samples/ would let a resumed run write anywhere.
+
+    Raises:
+        CheckpointError: There is one; `last` and `best` among the checkpoints may point at their siblings, also under
+            the name that they have until they are whole.
+    """
+    pending = [folder]
+    while pending:
+        try:
+            entries = list(os.scandir(pending.pop()))
+        except OSError:
+            continue  # what cannot be listed cannot be read either, and is told there
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_symlink():
+                of_ours = path.parent == folder / "checkpoints" and _LINK.fullmatch(path.name)
+                if not (of_ours and "/" not in os.readlink(path).removesuffix("/")):
+                    raise CheckpointError(
+                        f"{path} is a link, and could lead anywhere; put in its place what it points at"
+                    )
+            elif entry.is_dir():
+                pending.append(path)
+            elif not entry.is_file():
+                raise CheckpointError(f"{path} is a pipe or a device; no run has one: remove it")
 
 
 def run_name(folder: Path) -> str:
@@ -219,7 +295,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise CannotWriteError(f"cannot write to {folder}: {error.strerror}") from None
+        raise cannot_write(folder, error, "to") from None
     try:
         if fcntl is not None:
             try:
@@ -227,11 +303,23 @@ def lock_run(folder: Path) -> Iterator[None]:
             except BlockingIOError:
                 holder = os.read(descriptor, 32).decode(errors="replace").strip()
                 raise FolderInUseError(f"{folder} is in use by process {holder or 'of another user'}") from None
+        for path in folder.glob(_UNFINISHED):
+            path.unlink(missing_ok=True)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _never_began(folder: Path) -> bool:
+    """Whether a folder is empty, or a start that did not live to write run.json left it."""
+    try:
+        return not folder.is_symlink() and all(
+            path.name in _OF_A_START or path.match(_UNFINISHED) for path in folder.iterdir()
+        )
+    except OSError:
+        return False
 
 
 def _refuse_inside_run(root: Path, name: str) -> None:

@@ -103,6 +103,24 @@ def settings(schema: type, prefix: str = "") -> dict[str, Setting]:
     return found
 
 
+@cache
+def _train_forms() -> dict[str, list[Setting]]:
+    """Every setting of a training run by dotted key, in each form that some choice of ours brings."""
+    found: dict[str, list[Setting]] = {}
+    schemas = [(TrainConfig, ""), (TrainerConfig, "trainer.")]
+    schemas += [(schema, f"{group}.") for group, kinds in SCHEMAS.items() for schema in kinds.values()]
+    for schema, prefix in schemas:
+        for key, setting in settings(schema, prefix).items():
+            if not setting.is_section:
+                found.setdefault(key, []).append(setting)
+    return found
+
+
+def forms(key: str) -> list[Setting]:
+    """Return what a dotted key of a training run may mean; empty for sections and for what only others bring."""
+    return _train_forms().get(key, [])
+
+
 def walk(instance: Any, prefix: str = "") -> Iterator[tuple[Setting, Any]]:
     """Yield (setting, value) of every leaf of a settings object, sections by the class they really have."""
     for setting in settings(type(instance), prefix).values():
@@ -208,6 +226,8 @@ def _escaped(content: Any) -> Any:
     """Keep "${...}" in a stored text from being looked up."""
     if isinstance(content, dict):
         return {key: _escaped(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_escaped(value) for value in content]
     if isinstance(content, str):
         return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", content)
     return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
+_LONGEST = 1000  # characters of a line of a message
 _SIMILAR = 0.6  # difflib's ratio above which a word counts as a slip of another
 # Which way the scores improve; other numbers, such as the length of a copied span, are neither good nor bad.
 _LOWER_IS_BETTER = {"loss", "perplexity", "bits_per_char", "mse", "rollout_radii"}
@@ -50,6 +51,14 @@ def right_choice(word: str, choices: Iterable[str]) -> str:
 def listed(words: list[str], last: str = "or") -> str:
     """Return 'a, b or c'."""
     return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def for_a_terminal(message: str) -> str:
+    r"""Return a message that quotes what others wrote: long lines cut, control characters as \x1b, not obeyed."""
+    lines = [line if len(line) <= _LONGEST else line[:_LONGEST] + "..." for line in message.split("\n")]
+    return "\n".join(
+        "".join(c if c >= " " and not "\x7f" <= c <= "\x9f" else repr(c)[1:-1] for c in line) for line in lines
+    )
 
 
 def better(tag: str) -> str:

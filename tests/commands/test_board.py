@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab import runs
-from rnnlab.commands.board import HOST, free_port, link_runs, main
+from rnnlab.commands.board import HOST, free_port, has_browser, link_runs, main
 from rnnlab.errors import CheckpointError, ConfigError
 
 
@@ -62,6 +62,23 @@ def test_chosen_runs_are_shown_under_their_own_names(tmp_path: Path):
     assert (links / "sweep-1" / "0" / "run.json").is_file()
 
 
+def test_it_listens_on_this_machine_alone_and_loads_nothing_of_this_folder(monkeypatch: pytest.MonkeyPatch):
+    started = []
+
+    def start(command: list[str], **_: object) -> None:
+        started.append(command)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    make_run("a")
+    with pytest.raises(KeyboardInterrupt):
+        main(["--no-browser"])
+    (command,) = started
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert "-P" in command[: command.index("-m")]
+    assert not any("bind_all" in word for word in command)
+
+
 def test_it_serves_until_ctrl_c_and_ends_quietly():
     make_run("a")
     with socket.socket() as probe:
@@ -84,3 +101,22 @@ def test_it_serves_until_ctrl_c_and_ends_quietly():
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert (process.returncode, complaints) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "opens"),
+    [
+        ({}, False),
+        ({"DISPLAY": ":0"}, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ({"DISPLAY": "localhost:10.0", "SSH_CONNECTION": "10.0.0.1 22 10.0.0.2 22"}, False),
+        ({"SSH_TTY": "/dev/pts/0", "BROWSER": "firefox"}, True),
+    ],
+)
+def test_a_browser_is_opened_only_where_it_is_seen(environment, opens, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert has_browser() is opens

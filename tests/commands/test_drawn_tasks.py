@@ -40,6 +40,12 @@ def test_runs_on_numbers_are_not_compared_by_resampling(train, capsys):
     assert "a is a run of task=adding, whose errors compare does not resample" in capsys.readouterr().err
 
 
+def test_a_run_on_drawn_symbols_has_no_text_to_explore(train, capsys):
+    train("copy")
+    assert main(["explore", "run=run"]) == 2
+    assert "explore reads texts, run is a run of task=copy; try rnnlab xray" in capsys.readouterr().err
+
+
 def test_a_dry_run_tells_the_loss_in_its_unit(outputs, capsys):
     assert main(["train", "task=adding", "model=irnn", "trainer.threads=1", "--dry-run"]) == 0
     assert "first window (T, B) = (100, 50), loss " in (told := capsys.readouterr().err)

@@ -1,4 +1,4 @@
-"""`rnnlab generate`: texts to the terminal, tunes to .abc files too; the same seed gives the same."""
+"""`rnnlab generate`: texts to the terminal, tunes to files too; the same seed gives the same."""
 
 from __future__ import annotations
 
@@ -85,3 +85,27 @@ def test_the_same_seed_twice_keeps_both_files(finished):
 def test_words_a_run_does_not_know_are_named(finished, capsys):
     assert main(["generate", "run=next_word", "prompt=the zebra sat", "length=2"]) == 0
     assert "unknown to this run, read as <unk>: zebra" in capsys.readouterr().err
+
+
+def test_a_folder_gets_notation_midi_sound_and_a_page(finished, tmp_path, capsys, monkeypatch):
+    from rnnlab.tasks.music import Music
+
+    tunes = ["X:7\nT:One\nM:4/4\nL:1/8\nK:D\nA2 B2|\n", "X:1\nhello\n"]
+    monkeypatch.setattr(Music, "generate", lambda *arguments, **settings: tunes)
+    folder = tmp_path / "my tunes"
+    assert main(["generate", "run=music", "count=2", f"output={folder}/"]) == 0
+    told = capsys.readouterr()
+    assert "A2 B2" in told.out
+    assert "tune 2 has no sound: the tune has no key" in told.err
+    assert told.err.endswith(f"written: 4 files in {folder}; hear them: {folder}/tunes.html\n")
+    assert {path.name for path in folder.iterdir()} == {"tunes.abc", "tune-1.mid", "tune-1.wav", "tunes.html"}
+    assert (folder / "tune-1.mid").read_bytes().startswith(b"MThd")
+    assert (folder / "tune-1.wav").read_bytes().startswith(b"RIFF")
+    assert "<title>Tunes of music</title>" in (folder / "tunes.html").read_text(encoding="utf-8")
+
+
+def test_a_file_of_another_kind_is_refused_before_anything_is_drawn(finished, capsys):
+    assert main(["generate", "run=music", "output=tunes.mid"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "output must be a file .abc or a folder, got 'tunes.mid'; a folder's name may end with /" in told.err

@@ -15,7 +15,8 @@ import torch
 from rnnlab.cli import main
 from rnnlab.runs import list_runs, read_json
 from rnnlab.tasks.music import Music
-from rnnlab.training.trainer import Progress
+from rnnlab.training import trainer as trainer_module
+from rnnlab.training.trainer import Progress, Trainer
 
 METRICS = {
     "next_word": {"loss", "perplexity"},
@@ -33,6 +34,7 @@ def test_a_run_is_one_folder(task, finished):
         ".lock",
         "checkpoints",
         "events",
+        "metrics.jsonl",
         "result.json",
         "rnnlab.log",
         "run.json",
@@ -52,6 +54,7 @@ def test_result_json_says_how_the_run_ended_and_how_good_it_is(task, finished):
     assert set(result["metrics"]) == {f"{split}/{name}" for split in ("valid", "test") for name in METRICS[task]}
     assert result["metric"] in result["metrics"]
     assert result["seconds"] > 0
+    assert result["checkpoint_seconds"] > 0
     assert result["tokens_per_second"] > 0
 
 
@@ -139,12 +142,13 @@ def test_the_bar_ends_on_the_last_epoch(train, monkeypatch):
     assert shown == [*((step, 0) for step in range(1, 7)), *((step, 1) for step in range(7, 13))]
 
 
-def test_runs_without_a_name_are_named_after_task_and_model_and_never_share_a_folder(corpora, outputs, capsys):
+def test_runs_without_a_name_are_named_after_what_was_typed_and_never_share_a_folder(corpora, outputs, capsys):
     small = ["trainer.max_steps=1", "trainer.batch_size=8", "model.hidden_size=6", "trainer.threads=1"]
     for _ in range(2):
         assert main(["train", "task=music", "model=gru", f"task.corpus={corpora['music']}", *small]) == 0
-    assert {path.name for path in outputs.iterdir()} == {"music-gru", "music-gru-2"}
-    assert capsys.readouterr().out.splitlines()[-1].endswith("music-gru-2")
+    name = "music-gru-corpus=tunes-batch_size=8-hidden_size=6"
+    assert {path.name for path in outputs.iterdir()} == {name, f"{name}-2"}
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"{name}-2")
 
 
 def test_a_name_with_slashes_is_what_run_takes(train, outputs):
@@ -196,11 +200,83 @@ def test_ctrl_c_saves_and_resume_ends_where_the_uninterrupted_run_does(train, mo
     assert read_json(run / "result.json")["metrics"] == read_json(whole / "result.json")["metrics"]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_while_the_corpus_is_read_ends_the_command_at_once(train, outputs, monkeypatch, capsys, number, code):
+    monkeypatch.setattr(Music, "read_corpus", lambda self: signal.raise_signal(number))
+    train("music", exit_code=code)
+    assert capsys.readouterr().err.endswith(f"\nstopped by {number.name}\n")
+    assert not outputs.exists()
+
+
+def test_a_signal_while_the_test_split_is_scored_leaves_a_run_that_can_go_on(train, monkeypatch, capsys):
+    whole = train("music", name="whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_finish", lambda self: signal.raise_signal(signal.SIGTERM))
+        run = train("music", exit_code=143)
+    assert "error: stopped by SIGTERM; go on: rnnlab train resume=run" in capsys.readouterr().err
+    stopped = read_json(run / "result.json")
+    assert (stopped["status"], stopped["exit_code"], stopped["steps"]) == ("stopped", 143, 4)
+    assert main(["train", "resume=run"]) == 0
+    assert read_json(run / "result.json")["metrics"] == read_json(whole / "result.json")["metrics"]
+
+
+def test_sigusr1_saves_and_goes_on(train, monkeypatch):
+    whole = train("music", name="whole")
+    saved = []
+    save = trainer_module.save_checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "update", lambda self, step, *rest: step == 2 and signal.raise_signal(signal.SIGUSR1))
+        patch.setattr(
+            trainer_module, "save_checkpoint", lambda *given, **more: saved.append(given[1]) or save(*given, **more)
+        )
+        run = train("music")
+    assert saved == [2, 4]
+    assert "saved at step 2, as SIGUSR1 asked" in (run / "rnnlab.log").read_text()
+    assert (run / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_a_run_that_died_before_its_first_checkpoint_is_resumed_from_its_beginning(train, monkeypatch):
+    whole = train("sentiment", "model.dropout=0.4", name="whole")
+
+    class Death(BaseException):
+        pass
+
+    def die(*given, **named):
+        raise Death
+
+    with monkeypatch.context() as patch, pytest.raises(Death):
+        patch.setattr(Trainer, "_save", die)
+        train("sentiment", "model.dropout=0.4")
+    run = whole.parent / "run"
+    assert not (run / "checkpoints").exists()
+    assert main(["train", "resume=run"]) == 0
+    assert (run / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert read_json(run / "result.json")["metrics"] == read_json(whole / "result.json")["metrics"]
+
+
+def test_a_start_that_died_before_run_json_is_typed_again(train, outputs, capsys):
+    (outputs / "run/.hydra").mkdir(parents=True)
+    (outputs / "run/.hydra/config.yaml").write_text("")
+    assert main(["train", "resume=run"]) == 4
+    assert "was left before training began; start it again: rnnlab train ... name=run" in capsys.readouterr().err
+    assert read_json(train("music") / "result.json")["status"] == "done"
+
+
+def test_metrics_jsonl_has_every_number_of_tensorboard_but_the_clocks(finished):
+    lines = [json.loads(line) for line in (finished / "music/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 4, 4]
+    named = [{name.partition("/")[0] for name in line} - {"step", "epoch"} for line in lines]
+    assert named == [{"train", "optim"}] * 4 + [{"valid"}, {"test"}]
+    result = read_json(finished / "music/result.json")
+    assert {**lines[4], **lines[5]} == {"step": 4, "epoch": 4 / 6, **result["metrics"]}
+
+
 def test_a_finished_run_resumed_is_the_same_run(finished):
     before = read_json(finished / "music/result.json")
     assert main(["train", "resume=music"]) == 0
     after = read_json(finished / "music/result.json")
-    assert {**after, "pid": 0, "seconds": 0} == {**before, "pid": 0, "seconds": 0}
+    clock = {"pid": 0, "seconds": 0, "checkpoint_seconds": 0}
+    assert {**after, **clock} == {**before, **clock}
 
 
 def test_a_finished_run_can_be_given_more_steps(finished, capsys):
@@ -214,9 +290,10 @@ def test_a_resume_that_would_change_much_names_the_first_few_and_what_may_change
     changes = ["task=music", "model=gru", "optimizer.lr=1", "seed=1", "trainer.batch_size=3", "trainer.max_steps=9"]
     assert main(["train", "resume=music", *changes]) == 2
     assert capsys.readouterr().err == (
-        "error: task, model, optimizer.lr and 2 more cannot change: resume goes on with the settings in the run's "
+        "error: model, optimizer.lr, seed and 1 more cannot change: resume goes on with the settings in the run's "
         "run.json; leave all out but resume and "
-        "trainer.{device,max_epochs,max_minutes,max_steps,patience,profile,threads}\n"
+        "trainer.{checkpoint_every_steps,device,eval_batch_size,figures,histograms,log_every_steps,max_epochs,"
+        "max_minutes,max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator}\n"
     )
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rnnlab.models.state import detach, reset
+from rnnlab.models.state import choose, detach, reset
 
 
 def made_state(cell):
@@ -61,3 +61,20 @@ def test_reset_of_no_row_gives_the_state_itself():
     state = made_state("lstm")
     assert reset(state, torch.tensor([False] * 3)) is state
     assert reset(None, torch.tensor([False] * 3)) is None
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_choose_takes_one_state_or_the_other_as_the_flag_says_and_none_is_zeros(cell):
+    state = made_state(cell)
+    other = tuple(part + 5 for part in state) if isinstance(state, tuple) else state + 5
+    for one, wanted in ((state, parts(state)), (None, [torch.zeros(2, 3, 4) for _ in parts(state)])):
+        for flag, expected in ((1.0, wanted), (0.0, parts(other))):
+            chosen = choose(torch.tensor(flag), one, other)
+            assert isinstance(chosen, tuple) == isinstance(state, tuple)
+            assert all(got.equal(want) for got, want in zip(parts(chosen), expected, strict=True))
+    assert choose(torch.tensor(1.0), None, None) is None
+
+
+def test_nan_in_the_state_that_is_not_chosen_does_not_reach_the_other():
+    nan = torch.full((2, 3, 4), torch.nan)
+    assert choose(torch.tensor(1.0), torch.ones(2, 3, 4), nan).equal(torch.ones(2, 3, 4))

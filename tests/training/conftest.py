@@ -68,6 +68,8 @@ class Lab:
             log_every_steps=2,
             num_samples=1,
             sample_len=6,
+            histograms=False,
+            figures=False,
         )
         sections = {"optimizer": AdamConfig(name="adam", lr=0.01), "scheduler": SchedulerConfig(name="constant")}
         for section in ("task", "optimizer", "scheduler", "seed"):
@@ -157,6 +159,8 @@ def differences(one: Path, other: Path) -> list[str]:
     found = [*_unequal(weights[0], weights[1], "weights"), *_unequal(states[0], states[1], "state")]
     found += ["best"] * (_target(one) != _target(other))
     found += ["scalars"] * (scalars(one) != scalars(other))
+    lines, others = ((folder / "metrics.jsonl").read_bytes() for folder in (one, other))
+    found += ["metrics.jsonl"] * (lines != others)
     return found
 
 

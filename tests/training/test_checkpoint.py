@@ -3,7 +3,7 @@ import json
 import logging
 import math
 import os
-import random
+import re
 import resource
 from pathlib import Path
 
@@ -12,17 +12,9 @@ import torch
 
 from rnnlab.errors import CannotWriteError, CheckpointError
 from rnnlab.training import checkpoint
-from rnnlab.training.checkpoint import (
-    COUNTERS,
-    FORMAT,
-    MANIFEST,
-    MODEL,
-    TRAINING,
-    load_model,
-    load_training,
-    mend_best,
-    weight_difference,
-)
+from rnnlab.training.checkpoint import load_model, load_training, mend_best
+from rnnlab.training.fits import weight_difference
+from rnnlab.training.formats import COUNTERS, FORMAT, MANIFEST, MODEL, TRAINING
 
 FILES = (MODEL, TRAINING, COUNTERS, MANIFEST)
 
@@ -136,6 +128,13 @@ def test_debris_of_a_killed_run_is_cleared_away(tmp_path):
     assert names(tmp_path) == ["best", "last", "step-00000001", "step-00000002"]
 
 
+def test_a_link_that_a_kill_left_unnamed_is_cleared_away(tmp_path):
+    save(tmp_path, 1)
+    (tmp_path / ".tmp-last-123").symlink_to("step-00000001")
+    save(tmp_path, 2)
+    assert names(tmp_path) == ["best", "last", "step-00000001", "step-00000002"]
+
+
 def test_debris_that_cannot_be_removed_does_not_stop_the_run(tmp_path, monkeypatch):
     save(tmp_path, 1)
     save(tmp_path, 2)
@@ -166,33 +165,12 @@ def test_steps_are_compared_as_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_is_found(tmp_path, name):
-    path = save(tmp_path) / name
-    content = path.read_bytes()
-    draw = random.Random(name)
-    for place in draw.sample(range(len(content) * 8), 50):
-        flipped = bytearray(content)
-        flipped[place // 8] ^= 1 << place % 8
-        path.write_bytes(flipped)
-        try:
-            model, training = load_training(tmp_path)
-        except CheckpointError:
-            continue
-        # What the manifest says besides sizes and hashes is for people; all that is used is right.
-        assert name == MANIFEST, f"bit {place} of {name}"
-        assert model["weight"].eq(5).all()
-        assert training["rng"].equal(torch.arange(9))
-    path.write_bytes(content)
-    load_training(tmp_path)
-
-
-@pytest.mark.parametrize("name", FILES)
 def test_a_file_cut_short_or_missing_is_found(tmp_path, name):
     path = save(tmp_path) / name
     content = path.read_bytes()
     for size in {0, 1, 8, len(content) // 2, len(content) - 1}:
         path.write_bytes(content[:size])
-        with pytest.raises(CheckpointError, match="1 checkpoints in .*, none verifies: "):
+        with pytest.raises(CheckpointError, match="1 checkpoint found in .*, none verifies: "):
             load_training(tmp_path)
         with pytest.raises(CheckpointError):
             load_model(tmp_path, "last")
@@ -204,39 +182,15 @@ def test_a_file_cut_short_or_missing_is_found(tmp_path, name):
 def test_appended_bytes_are_found(tmp_path):
     path = save(tmp_path) / MODEL
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(CheckpointError, match="model.safetensors is damaged: its checksum is not the manifest's"):
-        load_model(tmp_path, "last")
-
-
-def test_another_format_is_refused_by_its_number(tmp_path):
-    path = save(tmp_path) / MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(CheckpointError, match=f"has format 99, this rnnlab reads {FORMAT}"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is damaged: .* has \d+ bytes, at most \d+ are"):
         load_model(tmp_path, "last")
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "3", "null", "{}", '{"format": 1, "files": []}', "[" * 100_000, "\0"])
 def test_a_manifest_that_is_none_is_refused(tmp_path, manifest):
     (save(tmp_path) / MANIFEST).write_text(manifest)
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint|has format None"):
+    with pytest.raises(CheckpointError, match="is not a whole checkpoint|is damaged"):
         load_training(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\x80\x04cos\nsystem\n(S'true'\ntR.", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}x"]
-)
-def test_bytes_that_match_their_manifest_and_are_no_tensors_are_refused(tmp_path, content):
-    """Whoever wrote the file wrote the manifest: it proves integrity, not origin."""
-    import hashlib
-
-    path = save(tmp_path)
-    manifest = json.loads((path / MANIFEST).read_text())
-    manifest["files"][MODEL] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (path / MANIFEST).write_text(json.dumps(manifest))
-    (path / MODEL).write_bytes(content)
-    for load in (load_training, lambda folder: load_model(folder, "last")):
-        with pytest.raises(CheckpointError, match="is not a file of tensors"):
-            load(tmp_path)
 
 
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
@@ -250,6 +204,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
     assert model["weight"][0, 0] == 1
     assert "step-00000002/model.safetensors is damaged" in caplog.text
     assert "using the older step-00000001" in caplog.text
+    assert (tmp_path / ".corrupt-step-00000002-1" / MODEL).exists()
     with pytest.raises(CheckpointError):
         load_model(tmp_path, "best")  # nobody is given other weights than those asked for
 
@@ -257,11 +212,29 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
 def test_best_is_left_alone_while_it_verifies(tmp_path):
     save(tmp_path, 1, best=True)
     save(tmp_path, 2)
-    assert mend_best(tmp_path, 2)
+    assert mend_best(tmp_path, 1)
     assert target(tmp_path, "best") == "step-00000001"
 
 
-@pytest.mark.parametrize(("step", "left"), [(1, "step-00000001"), (3, None), (-1, None)])
+@pytest.mark.parametrize(("step", "left"), [(2, "step-00000002"), (-1, "step-00000001"), (3, "step-00000001")])
+def test_a_link_that_a_kill_left_at_an_older_checkpoint_is_moved_on(tmp_path, step, left):
+    save(tmp_path, 1, best=True)
+    save(tmp_path, 2)
+    assert mend_best(tmp_path, step)
+    assert target(tmp_path, "best") == left
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_kill_before_the_first_link_loses_no_best(tmp_path, caplog, monkeypatch, step):
+    save(tmp_path, 1, best=True)
+    (tmp_path / "best").unlink()
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    assert mend_best(tmp_path, step)
+    assert target(tmp_path, "best") == "step-00000001"
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("step", "left"), [(1, "step-00000001"), (3, None), (-1, "step-00000001")])
 def test_a_damaged_best_becomes_the_known_one_or_none(tmp_path, caplog, monkeypatch, step, left):
     save(tmp_path, 1)
     save(tmp_path, 2, best=True)
@@ -279,7 +252,7 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(tmp_path):
     (tmp_path / "step-00000020" / MODEL).write_bytes(b"")
     assert load_training(tmp_path)[1]["step"] == 10
     save(tmp_path, 12)  # the run went on from 10 and was stopped
-    assert names(tmp_path) == ["best", "last", "step-00000010", "step-00000012"]
+    assert names(tmp_path) == [".corrupt-step-00000020-1", "best", "last", "step-00000010", "step-00000012"]
 
 
 def test_weights_of_another_model_are_told_by_their_first_difference():
@@ -302,7 +275,7 @@ def test_when_none_verifies_all_are_counted(tmp_path):
     for step in (1, 2):
         save(tmp_path, step)
         (tmp_path / f"step-0000000{step}" / MODEL).write_bytes(b"")
-    with pytest.raises(CheckpointError, match="2 checkpoints in .*, none verifies: .*step-00000002"):
+    with pytest.raises(CheckpointError, match="2 checkpoints found in .*, none verifies: .*step-00000002"):
         load_training(tmp_path)
 
 
@@ -350,7 +323,7 @@ def test_a_full_disk_leaves_the_checkpoints_before_as_they_were(tmp_path, monkey
     if error is None:  # not so many calls, or what failed was only clearing away
         assert len(calls) < nth or (name, nth) == ("rename", 2)
     else:
-        assert "No space left on device; the last good one is kept" in str(error)
+        assert re.search(r"No space left on device \([\d,]+ bytes free\); the last good one is kept", str(error))
         assert error.exit_code == 7
     assert load_model(tmp_path, "best")["weight"][0, 0] == 1
     assert load_model(tmp_path, "last")["weight"][0, 0] in (20, 30)
@@ -421,6 +394,7 @@ def test_every_file_is_on_the_disk_before_the_folder_gets_its_name(tmp_path, mon
     save(tmp_path / "checkpoints", 7)
     temporary = f".tmp-step-00000007-{os.getpid()}"
     assert done == [
+        ("fsync", tmp_path.name),  # that there is a folder of checkpoints
         *(("fsync", name) for name in FILES),  # the manifest last
         ("fsync", temporary),
         ("named", "step-00000007"),

@@ -20,6 +20,7 @@ from rnnlab.config import (
     Averaging,
     Backend,
     Cell,
+    CorpusConfig,
     CosineConfig,
     ModelConfig,
     NextWordConfig,
@@ -35,6 +36,7 @@ from rnnlab.config import (
 from rnnlab.errors import CheckpointError, StoppedError
 from rnnlab.schema import plain, settings, train_settings
 from rnnlab.training import trainer as trainer_module
+from rnnlab.training.formats import seal
 
 TASKS = ("next_word", "sentiment", "music")
 SGD = SGDConfig(name="sgd", lr=0.5, momentum=0.5)
@@ -64,6 +66,7 @@ SCENARIOS = {
         },
         [5],
     ),
+    "with all that TensorBoard shows": ({"histograms": True, "figures": True, "num_samples": 1, "sample_len": 40}, [5]),
     "in bf16": ({"precision": Precision.bf16, "cell": Cell.gru}, [5]),
     "twice": ({"dropout": 0.3, "checkpoint_every_steps": 2}, [3, 7]),
     "after every step": ({"dropout": 0.3, "checkpoint_every_steps": 1, "max_steps": 5}, [1, 2, 3, 4]),
@@ -100,6 +103,25 @@ def test_a_run_that_died_and_was_resumed_is_the_run_that_did_not(lab, tmp_path, 
     assert resumed.details == straight.details
     for name, tensor in straight.scored_model.state_dict().items():  # the best weights: those of the test score
         assert resumed.scored_model.state_dict()[name].equal(tensor)
+
+
+def test_a_run_that_died_before_its_last_evaluation_shows_what_the_other_does(lab, tmp_path, differences):
+    """The gradients of the last step are gone by then: neither run may show them."""
+    config = lab.config(checkpoint_every_steps=1, eval_every_steps=3, max_steps=5, num_samples=0, histograms=True)
+    lab.fit(tmp_path / "straight", config)
+    trainer = lab.trainer(tmp_path / "resumed", config)
+    evaluate = trainer._evaluate
+
+    def evaluate_or_die(**keywords):
+        if trainer.counters.step == 5:
+            raise RuntimeError("died")
+        evaluate(**keywords)
+
+    trainer._evaluate = evaluate_or_die
+    with pytest.raises(RuntimeError, match="died"):
+        trainer.fit()
+    lab.resume(tmp_path / "resumed", config)
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
 
 @pytest.mark.parametrize("task", ["adding", "copy", "ball"])
@@ -395,8 +417,22 @@ def test_the_number_of_threads_changes_no_bit(lab, tmp_path, differences):
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
 
-def test_a_run_without_a_checkpoint_cannot_be_resumed(lab, tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint in .*: the run ended before its first; start it anew"):
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again(lab, tmp_path, differences):
+    config = lab.config(dropout=0.3)
+    lab.fit(tmp_path / "straight", config)
+    lab.fit_until(tmp_path / "resumed", config, 5)
+    assert not (tmp_path / "resumed/checkpoints").exists()
+    (tmp_path / "resumed/checkpoints/.tmp-step-00000005-1").mkdir(parents=True)  # a kill half-way through the first
+    trainer = lab.trainer(tmp_path / "resumed", config)
+    trainer.resume()
+    trainer.fit()
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
+
+
+def test_a_run_none_of_whose_checkpoints_verifies_never_begins_again(lab, tmp_path):
+    lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=3), 5)
+    (tmp_path / "checkpoints/step-00000003/manifest.json").write_text("")
+    with pytest.raises(CheckpointError, match="none verifies"):
         lab.trainer(tmp_path, lab.config()).resume()
 
 
@@ -410,9 +446,9 @@ def test_a_run_without_a_checkpoint_cannot_be_resumed(lab, tmp_path):
 )
 def test_the_checkpoint_of_another_model_is_refused_with_the_first_difference(lab, tmp_path, changes, difference):
     lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=1), 2)
-    with pytest.raises(CheckpointError, match="the checkpoint in .* does not fit this model: ") as caught:
+    with pytest.raises(CheckpointError, match="the checkpoint in .* does not fit this run: model: ") as caught:
         lab.trainer(tmp_path, lab.config(**changes)).resume()
-    assert str(caught.value).endswith(f"does not fit this model: {difference}")
+    assert str(caught.value).endswith(f"does not fit this run: model: {difference}")
     assert "\n" not in str(caught.value)
 
 
@@ -428,15 +464,15 @@ def test_the_checkpoint_of_another_optimizer_is_refused_in_one_line(lab, tmp_pat
         "size": path.stat().st_size,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    manifest.write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match="does not fit this optimizer: ") as caught:
+    manifest.write_bytes(seal(content))
+    with pytest.raises(CheckpointError, match="does not fit this run: optimizer: ") as caught:
         lab.trainer(tmp_path, lab.config()).resume()
     assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_without_an_average_does_not_fit_a_run_that_averages(lab, tmp_path):
     lab.fit_until(tmp_path, lab.config(checkpoint_every_steps=1), 2)
-    with pytest.raises(CheckpointError, match="does not fit this model: .*n_averaged"):
+    with pytest.raises(CheckpointError, match="does not fit this run: averaged: .*n_averaged"):
         lab.trainer(tmp_path, lab.config(averaging=Averaging.ema)).resume()
 
 
@@ -469,7 +505,7 @@ def whole_config(group, name, schema):
         "model": unlike_the_defaults(ModelConfig, cell=Cell.gru),
         "trainer": unlike_the_defaults(TrainerConfig),
     }
-    given = {"corpus": "b.csv"} if group == "task" else {}
+    given = {"corpus": "b.csv"} if issubclass(schema, CorpusConfig) else {}
     if group != "model":
         sections[group] = unlike_the_defaults(schema, name={"adam": "adamw"}.get(name, name), **given)
     return TrainConfig(**sections, seed=2**32 - 1, name="naïve/run 1", dry_run=True)

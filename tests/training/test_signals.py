@@ -1,10 +1,11 @@
+import contextlib
 import os
 import signal
 import threading
 
 import pytest
 
-from rnnlab.training.signals import StopSignals
+from rnnlab.training.signals import Interrupted, StopSignals
 
 STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -34,6 +35,53 @@ def test_other_signals_may_come_any_number_of_times():
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
             send(number)
         assert signals.received == signal.SIGTERM
+
+
+def test_sigusr1_asks_to_save_and_stops_nothing():
+    with StopSignals() as signals:
+        send(signal.SIGUSR1)
+        assert (signals.asked_to_save, signals.received) == (True, None)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_around_a_command_a_signal_ends_it_at_once_with_its_exit_code(number, exit_code):
+    with pytest.raises(Interrupted, match=f"stopped by {number.name}") as caught, StopSignals(at_once=True):
+        send(number)
+    assert isinstance(caught.value, KeyboardInterrupt), "so that nothing takes it for an error"
+    assert caught.value.exit_code == exit_code
+
+
+def test_what_is_cleared_up_after_a_signal_is_left_to_end_but_not_by_a_second_ctrl_c():
+    with StopSignals(at_once=True):
+        with pytest.raises(Interrupted):
+            send(signal.SIGTERM)
+        send(signal.SIGTERM)  # of a process manager that sends two
+    with StopSignals(at_once=True):
+        with pytest.raises(Interrupted):
+            send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+
+
+def test_what_an_import_swallowed_the_loop_still_hears_of():
+    with StopSignals(at_once=True) as around:
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            with contextlib.suppress(BaseException):
+                send(number)
+        with StopSignals() as signals:
+            assert (signals.received, signals.asked_to_save) == (signal.SIGTERM, True)
+            signals.asked_to_save = False
+        assert not around.asked_to_save, "it was saved"
+
+
+def test_inside_of_a_command_the_loop_takes_signals_for_itself_and_gives_them_back():
+    with StopSignals(at_once=True) as around:
+        with StopSignals() as signals:
+            send(signal.SIGHUP)
+            assert signals.received == signal.SIGHUP
+        assert around.received == signal.SIGHUP
+        assert signal.getsignal(signal.SIGTERM) == around._handle
 
 
 def test_the_handlers_before_are_put_back_also_after_an_error():

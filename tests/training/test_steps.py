@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from rnnlab.config import AdamConfig, Averaging, SGDConfig
-from rnnlab.errors import DivergedError
 
 
 def defer(trainer):
@@ -62,30 +61,3 @@ def nobody_reads():
         for name in ("__float__", "item", "tolist"):
             patch.setattr(torch.Tensor, name, refuse)
         yield
-
-
-@pytest.mark.parametrize("eval_every_steps", [4, None])
-def test_what_is_not_finite_ends_the_run_before_it_is_scored_or_saved(lab, tmp_path, monkeypatch, eval_every_steps):
-    config = lab.config(
-        log_every_steps=100,
-        eval_every_steps=eval_every_steps,
-        max_steps=8,
-        checkpoint_every_steps=2,
-        averaging=Averaging.ema,
-    )
-    trainer = defer(lab.trainer(tmp_path, config))
-    nats, kept = trainer.task.nats, []
-
-    def spoiled(*arguments):
-        if trainer.counters.step == 2 and trainer.model.training:
-            kept.append([p.detach().clone() for p in trainer.model.parameters()])
-            return nats(*arguments) * math.nan
-        return nats(*arguments)
-
-    monkeypatch.setattr(trainer.task, "nats", spoiled)
-    with pytest.raises(DivergedError, match="loss is nan at step 2; nothing was updated"):
-        trainer.fit()
-    assert trainer.counters.step == 4, "it is told when a checkpoint is due"
-    assert (tmp_path / "checkpoints/last").resolve().name == "step-00000002"
-    for one, other in zip(trainer.model.parameters(), kept[0], strict=True):
-        assert one.equal(other)

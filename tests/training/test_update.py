@@ -37,7 +37,7 @@ def give_gradients(parameters, seed: int, size: float = 1.0) -> None:
 
 def step(update: Update, nats: float = 1.0) -> Made:
     made = Made(0, 0.1, [torch.tensor(nats)], [0], 1, update.gradient_norm())
-    update.apply(made, update.clip(made))
+    update.apply(update.clip(made), made.spoiled() if update.defers else None)
     return made
 
 
@@ -106,18 +106,25 @@ def test_read_later_it_makes_the_same_steps_to_the_last_bit(name, max_value):
 
 @pytest.mark.parametrize(("nats", "gradient"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)])
 @pytest.mark.parametrize("name", FUSED)
-def test_after_a_step_that_is_not_finite_no_weight_changes_any_more(name, nats, gradient):
-    parameters, update = make(name, max_norm=0.5, defers=True)
-    give_gradients(parameters, 0)
-    step(update)
-    before = copy.deepcopy(parameters)
-    give_gradients(parameters, 1)
-    parameters[1].grad[2] *= gradient
-    step(update, nats)
-    give_gradients(parameters, 2)
-    step(update)  # finite again: what made it diverge has still to be told
-    for one, other in zip(parameters, before, strict=True):
-        assert one.equal(other)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_step_that_is_not_finite_changes_neither_weights_nor_state(name, first, nats, gradient):
+    ends = []
+    for is_spoiled in (True, False):
+        parameters, update = make(name, max_norm=0.5, defers=True)
+        for seed in range(0 if first else 2):
+            give_gradients(parameters, seed)
+            step(update)
+        if is_spoiled:
+            before = copy.deepcopy(parameters)
+            give_gradients(parameters, 7)
+            parameters[1].grad[2] *= gradient
+            step(update, nats)
+            assert all(one.equal(other) for one, other in zip(parameters, before, strict=True))
+        for seed in range(3, 5):
+            give_gradients(parameters, seed)
+            step(update)
+        ends.append(torch.cat([p.detach().flatten() for p in parameters]))
+    assert ends[0].equal(ends[1])
 
 
 def test_the_optimizer_is_left_as_it_was_even_when_a_step_fails(monkeypatch):

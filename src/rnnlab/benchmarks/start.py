@@ -42,7 +42,7 @@ def time_start(settings: Sequence[str], environment: Mapping[str, str]) -> Start
     Raises:
         DataError: the run ends before it is ready.
     """
-    command = [sys.executable, "-m", "rnnlab", "train", *settings]
+    command = [sys.executable, "-P", "-m", "rnnlab", "train", *settings]
     with tempfile.TemporaryDirectory() as outputs:
         variables = {**os.environ, **environment, "RNNLAB_OUTPUTS": outputs}
         began = time.perf_counter()

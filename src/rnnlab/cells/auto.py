@@ -111,7 +111,10 @@ def choose_backend(backend: str, asked: Asked) -> BackendChoice:
     if check_backend(backend, asked.extras) != "auto":
         if missing := ENGINES[backend].lacks(asked.device, asked.dtype, asked.extras):
             raise ValueError(f"backend {backend!r} has no {missing}; use backend='auto'")
-        return BackendChoice(backend, "asked for")
+        in_torch = False
+        if backend == "cpu" and asked.device.type == "cpu" and not asked.compiling:  # which cannot trace the question
+            in_torch = library().functions is None
+        return BackendChoice(backend, "asked for" + (_no_engine() if in_torch else ""))
     if asked.has_tangents:
         return BackendChoice("reference", f"{asked}: forward-mode differentiation")
     preferred = _preferred(asked)
@@ -134,12 +137,18 @@ def _preferred(asked: Asked) -> BackendChoice:
     if asked.device.type != "cpu":
         return BackendChoice("torch", f"{asked}: cuDNN" if asked.device.type == "cuda" else str(asked))
     if library().functions is None:
-        return _preferred_without_engine(asked)
+        choice = _preferred_without_engine(asked)
+        return choice._replace(reason=choice.reason + _no_engine())
     if asked.shape is not None and asked.shape[0] == 1 and not asked.needs_grad:
         rows = asked.shape[1]
         if (rows > 16 and not asked.keeps_weights) or (rows <= 4 and asked.cell.startswith("rnn")):
             return BackendChoice("torch", f"{asked}: fastest for one step of {rows} rows")
     return BackendChoice("cpu", f"{asked}: C++ engine, {library().detail}")
+
+
+def _no_engine() -> str:
+    """Say why PyTorch computes what the engine would; goes into the log and into run.json, once a run."""
+    return f"; no C++ engine: {library().detail}"
 
 
 def _preferred_without_engine(asked: Asked) -> BackendChoice:

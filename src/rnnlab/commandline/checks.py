@@ -44,7 +44,9 @@ def problems(config: Any) -> list[str]:
     found = [f"{setting.key} {wrong}" for setting, value in walk(config) if (wrong := setting.problem(value))]
     match config:
         case TrainConfig():
-            found += _train_contradictions(config)
+            # A value out of range is told once, and not held against others as well.
+            out = [setting.key for setting, value in walk(config) if "." in setting.key and setting.problem(value)]
+            found += (line for line in _train_contradictions(config) if not any(key in line for key in out))
         case PredictConfig() if (config.text is None) == (config.file is None):
             given = "got both" if config.text is not None else "got neither"
             found.append(f"predict reads text=... or file=... (- is standard input), {given}; give one")
@@ -66,6 +68,8 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
     optimizer = config.optimizer
     if isinstance(optimizer, SGDConfig) and optimizer.nesterov and optimizer.momentum == 0:
         yield "optimizer.nesterov=true needs optimizer.momentum above 0, got 0.0; try optimizer.momentum=0.9"
+    if config.resume is None and config.resume_allow is not None:
+        yield f"resume_allow={config.resume_allow} is of resume=RUN, got none; leave it out"
     if config.resume is not None and config.name is not None:
         yield f"resume={config.resume} goes on in that run's folder, so name={config.name} has no use; leave name out"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rnnlab.errors import ConfigError
 
+_HEAD = 8192  # characters of a file that are looked at for its first comment and its schema
 _SCHEMA = re.compile(r"/hydra/rnnlab/(\w+(?:/\w+)?)@")
 
 
@@ -62,9 +63,12 @@ def _read_choice(name: str, path: Path) -> Choice:
     """Read the head of a config file, as far as its schema."""
     description, schema = "", None
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if not path.is_file():  # opening a pipe would wait for a writer
+            raise OSError
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            lines = stream.read(_HEAD).splitlines()
     except OSError:
-        lines = []  # Hydra says what is wrong with it, if it is chosen
+        lines = []  # the guard says what is wrong with it, if it is chosen
     for line in lines[:40]:
         if line.startswith("#") and not description and "@package" not in line:
             description = line.lstrip("# ").rstrip()

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnlab.commandline import overrides
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
-from rnnlab.commandline.guard import check_files, check_tree
+from rnnlab.commandline.guard import check_tree
 from rnnlab.commandline.hydra_app import initialized, register_tasks
 from rnnlab.commandline.menu import Menu, read_menu
 from rnnlab.commandline.options import one_line_errors
@@ -31,7 +31,10 @@ from rnnlab.wording import close_matches
 
 MAX_JOBS = 1024  # side by side
 # What Hydra and OmegaConf raise while they compose.
-COMPOSING = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError)
+COMPOSING = (
+    *(HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError),
+    AttributeError,  # of OmegaConf, where a group of settings is merged into a null
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +168,6 @@ def compose(arguments: Arguments, *, sweep: bool = False) -> DictConfig:
     menu = menu_of(arguments)
     parsed, found = overrides.parse(arguments.texts, menu, sweep=sweep)
     chosen = [entry for entry in parsed if overrides.is_group(entry, menu)]
-    if arguments.config_dir is not None:
-        pairs = [(entry.key_or_group, str(name)) for entry in chosen for name in overrides.values(entry)]
-        check_files(arguments.config_dir, pairs)
     try:
         config = _compose(arguments, [str(entry.input_line) for entry in parsed])
     except COMPOSING as error:

@@ -36,6 +36,8 @@ def explain(error: BaseException, keys: Iterable[str] = ()) -> str:
         return f"{place}unknown setting {key}{did_you_mean(key, keys)}"
     if missing := re.search(r"Interpolation key '([^']+)' not found", text):
         return f"{place}{key}: there is no setting {missing[1]} to insert{did_you_mean(missing[1], keys)}"
+    if isinstance(error, AttributeError):
+        return f"{place}{key}: a group of settings cannot take the place of null here; set it in a file of --config-dir"
     if "RecursionError" in text or isinstance(error, RecursionError) or "recursive" in text.lower():
         return f"{place}{key}: its ${{...}} leads back to itself"
     if lost := re.search(

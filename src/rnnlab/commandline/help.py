@@ -50,7 +50,7 @@ _EXAMPLES = {
     ],
     "generate": [
         "rnnlab generate run=music-lstm count=3 seed=7",
-        "rnnlab generate run=music-lstm prompt='K:Dmaj' output=tunes",
+        "rnnlab generate run=music-lstm count=3 output=tunes/",
         "rnnlab generate run=next_word-lstm prompt='my fellow' temperature=0.8",
     ],
     "explore": [
@@ -66,7 +66,7 @@ _OPTIONS = {
     ),
     "--jobs N": ("with -m: so many side by side, the cores shared among them", ("train",)),
     "--dry-run": ("dry_run=true", ("train",)),
-    "--json": ("json=true", ("evaluate", "predict", "generate", "explore", "xray")),
+    "--json": ("json=true", ("evaluate", "predict", "generate", "xray", "explore")),
     "--cfg job": ("print the settings in force and do nothing", ()),
     "--config-dir DIR": ("your own configs, in the same folders: DIR/model/mine.yaml", ("train",)),
     "--debug": ("show the traceback of an error", ()),

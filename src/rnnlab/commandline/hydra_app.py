@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,18 +11,62 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import hydra._internal.hydra as hydra_internals
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins import file_config_source
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
 from rnnlab.commandline.choices import configs_folder
+from rnnlab.commandline.guard import check_file, check_tree
 from rnnlab.config import COMMANDS, SCHEMAS, ParallelConfig, SearchConfig, TrainerConfig
 from rnnlab.errors import ConfigError
 from rnnlab.plugins import task_names, task_plugin
 
 VERSION_BASE = "1.3"
+_USERS = "command-line"  # Hydra's name for the provider of --config-dir
+
+
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Hydra's reader of YAML files, which looks at the user's before it loads them.
+
+    It has the name of the class whose place it takes: Hydra registers its own again and leaves one of that name alone.
+    """
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Check and load one file.
+
+        Raises:
+            ConfigError: what `check_file` refuses.
+        """
+        if self.provider == _USERS:
+            path = Path(os.path.realpath(os.path.join(self.path, self._normalize_file_name(config_path))))
+            check_file(path, os.path.dirname(os.path.normpath(config_path).lstrip("/")))
+        return super().load_config(config_path)
+
+
+class _Refused(BaseException):
+    """Carries a ConfigError through Hydra, which would print an Exception with a traceback and exit."""
+
+
+class _CheckedLoader(ConfigLoaderImpl):
+    """Hydra's loader, which checks whatever it composes: a sweeper may choose what nobody has typed."""
+
+    def load_configuration(self, config_name: str | None, overrides: list[str], *args: Any, **more: Any) -> DictConfig:
+        """Compose and check, before Hydra takes loggers, callbacks and launchers from it."""
+        try:
+            config = super().load_configuration(config_name, overrides, *args, **more)
+            if config_name is not None:  # else it is Hydra's own settings, for its help
+                check_tree(config)
+        except ConfigError as error:
+            raise _Refused(error) from error
+        return config
 
 
 @cache
@@ -31,6 +76,8 @@ def register(command: str) -> None:
     Args:
         command: The verb.
     """
+    Plugins.instance()  # registers Hydra's own reader first
+    SourcesRegistry.instance().types["file"] = FileConfigSource
     store = ConfigStore.instance()
     store.store(group="hydra/rnnlab", name=command, node=COMMANDS[command])
     if command != "train":
@@ -75,7 +122,7 @@ def initialized(command: str, config_dir: Path | None) -> Iterator[None]:
             loader = config_loader()
             search_path = loader.get_search_path()
             anchor = SearchPathQuery(provider="schema")
-            search_path.prepend(provider="command-line", path=f"file://{config_dir}", anchor=anchor)
+            search_path.prepend(provider=_USERS, path=f"file://{config_dir}", anchor=anchor)
             loader.repository.initialize_sources(search_path)
         yield
 
@@ -97,15 +144,21 @@ def run_hydra(command: str, argv: list[str], task: Callable[[DictConfig], Any]) 
 
     Returns:
         Hydra's exit code.
+
+    Raises:
+        ConfigError: A configuration that Hydra composed on the way is refused.
     """
     register(command)
-    kept = sys.argv
+    kept, loader = sys.argv, hydra_internals.ConfigLoaderImpl  # pyright: ignore[reportPrivateImportUsage]
     sys.argv = [f"rnnlab {command}", *argv]
+    hydra_internals.ConfigLoaderImpl = _CheckedLoader  # pyright: ignore[reportPrivateImportUsage]
     try:
         hydra.main(config_path=str(configs_folder()), config_name=command, version_base=VERSION_BASE)(task)()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except _Refused as refused:
+        raise refused.args[0] from None
     else:
         return 0
     finally:
-        sys.argv = kept
+        sys.argv, hydra_internals.ConfigLoaderImpl = kept, loader  # pyright: ignore[reportPrivateImportUsage]

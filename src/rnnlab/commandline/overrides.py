@@ -22,6 +22,8 @@ from rnnlab.wording import close_matches, did_you_mean, listed, right_choice
 # What of Hydra's own configuration a sweep may set; everything else could run code or move the results.
 SWEEP_GROUPS = ("hydra/launcher", "hydra/sweeper")
 SWEEP_KEYS = ("hydra.launcher.", "hydra.sweeper.")
+_MAX_CHARACTERS = 10_000
+_MAX_DEPTH = 20
 
 
 def parse(texts: list[str], menu: Menu, *, sweep: bool) -> tuple[list[Override], list[str]]:
@@ -165,6 +167,8 @@ def _shape_problem(text: str, menu: Menu) -> str | None:
         return f"{key if key.isprintable() else repr(key)}: a value has no control characters, got {shown(value)}"
     if not equals:
         return _bare_word(text, menu)
+    if len(text) > _MAX_CHARACTERS or _depth(value) > _MAX_DEPTH:
+        return f"{key[:60]}: a value has at most {_MAX_CHARACTERS:,} characters and {_MAX_DEPTH} brackets in brackets"
     if "_target_" in text:
         return f"{key}: _target_ is refused; a configuration names choices, it never runs code"
     if text.startswith("+"):
@@ -177,6 +181,15 @@ def _shape_problem(text: str, menu: Menu) -> str | None:
     if not key:
         return f"{text}: a setting's name is missing before ="
     return None
+
+
+def _depth(value: str) -> int:
+    """How deep brackets stand in brackets: Hydra's grammar takes seconds for a thousand."""
+    depth = deepest = 0
+    for character in value:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _bare_word(text: str, menu: Menu) -> str:
@@ -226,6 +239,9 @@ def _override_problem(override: Override, menu: Menu, *, sweep: bool) -> str | N
         if any(setting.kind is str for setting, _ in menu.variants.get(key, [])):
             advice += f"; or, if the comma belongs to it: {_quoted(key, value)}"
         return f"{key} takes one value, got {shown(value)}; lists of values sweep: {advice}"
+    if isinstance(override.value(), Glob):
+        listed_choices = ",".join(menu.groups.get(key, ["a", "b"]))
+        return f"{key}: glob is not used here; list the choices: {key}={listed_choices}"
     if key in menu.groups:
         return _choice_problem(override, menu)
     if "/" in key:

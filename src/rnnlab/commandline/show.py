@@ -31,8 +31,7 @@ def show(arguments: Arguments) -> int:
         # The one people use; composing a second time, as Hydra would, takes as long again.
         print(settings_in_force(arguments), end="")
         return 0
-    if not arguments.flags.hydra_help:
-        compose(arguments)
+    compose(arguments)
     return _hand_to_hydra(arguments)
 
 
@@ -68,7 +67,8 @@ def _hand_to_hydra(arguments: Arguments) -> int:
     argv += [f"--{name.replace('_', '-')}" for name in ("resolve", "hydra_help") if getattr(flags, name)]
     argv += [f"--config-dir={arguments.config_dir}"] if arguments.config_dir else []
     quoted = [f"{key}={_quoted(value)}" for key, value in arguments.free.items()]
-    return run_hydra(arguments.command, [*argv, *arguments.texts, *quoted], lambda config: None)
+    settings = [] if flags.hydra_help else [*arguments.texts, *quoted]  # its help composes no command's settings
+    return run_hydra(arguments.command, [*argv, *settings], lambda config: None)
 
 
 def _as_yaml(content: Any) -> str:

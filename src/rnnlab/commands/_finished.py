@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,13 @@ from rnnlab.hardware import choose_device, set_up
 from rnnlab.runs import find_run, read_json
 from rnnlab.schema import train_settings
 from rnnlab.tasks import Task, build_task
-from rnnlab.training.checkpoint import load_model, weight_difference
+from rnnlab.training.checkpoint import load_model
+from rnnlab.training.fits import weight_difference
 from rnnlab.training.precision import autocast
+
+log = logging.getLogger("rnnlab")
+
+MAX_VOCABULARY_BYTES = 1 << 28  # ten million words and more
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     config = saved_settings(folder)
     task = restore_task(config, folder)
     model = build_model(task, config)
-    weights = load_model(folder / "checkpoints", use.checkpoint.value)
+    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary_hash})
     if difference := weight_difference(weights, model.state_dict()):
         raise CheckpointError(f"the weights in {folder} are of another model than its settings: {difference}")
     model.load_state_dict(weights)
@@ -87,7 +94,7 @@ def restore_task(config: TrainConfig, folder: Path) -> Task:
         CheckpointError: vocabulary.json is damaged or of another task.
     """
     task = build_task(config.task, config.trainer, config.seed)
-    content = read_json(folder / "vocabulary.json")
+    content = read_json(folder / "vocabulary.json", MAX_VOCABULARY_BYTES)
     try:
         task.restore(content)
     except CheckpointError as error:
@@ -107,8 +114,8 @@ def build_model(task: Task, config: TrainConfig) -> nn.Module:
         raise ConfigError(f"model: {error}") from error
 
 
-def check_corpus(folder: Path, task: Task) -> None:
-    """Refuse other data than the run was trained on.
+def check_corpus(folder: Path, task: Task, *, may_differ: bool = False) -> None:
+    """Refuse other data than the run was trained on, or, where they may differ, say so.
 
     Raises:
         CheckpointError: the encoded splits have another hash than run.json names.
@@ -116,16 +123,20 @@ def check_corpus(folder: Path, task: Task) -> None:
     recorded = read_json(folder / "run.json").get("corpus")
     expected = recorded.get("sha256") if isinstance(recorded, dict) else None
     if expected != task.corpus["sha256"]:
-        raise CheckpointError(
+        difference = (
             f"corpus {task.corpus['name']} is not the one {folder.name} was trained on: its encoded splits hash to "
-            f"{task.corpus['sha256'][:12]}, the run's to {str(expected)[:12]}; start a new run"
+            f"{task.corpus['sha256'][:12]}, the run's to {str(expected)[:12]}"
         )
+        if not may_differ:
+            raise CheckpointError(f"{difference}; start a new run")
+        log.warning("%s", difference)
 
 
 def _found_again(corpus: str, working_directory: Any) -> str:
     """Return a corpus's name or path; a path that leads nowhere from here starts where the run was started."""
-    if isinstance(working_directory, str) and not Path(corpus).expanduser().exists():
+    # os.path, unlike Path, takes a name that no file system does for one that is not there.
+    if isinstance(working_directory, str) and not os.path.exists(os.path.expanduser(corpus)):
         path = Path(working_directory) / corpus
-        if path.exists():
+        if os.path.exists(path):
             return str(path)
     return corpus

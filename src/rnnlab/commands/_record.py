@@ -15,7 +15,6 @@ from torch import nn
 
 from rnnlab import __version__
 from rnnlab.commandline.compose import Request
-from rnnlab.errors import UserError
 from rnnlab.runs import run_name, write_json
 from rnnlab.tasks import Task
 
@@ -25,7 +24,7 @@ STOPPED = (129, 130, 143)
 def record_run(folder: Path, request: Request, task: Task, facts: dict[str, Any]) -> None:
     """Write `.hydra/` (what was asked), run.json (what was built, `facts` among it) and vocabulary.json."""
     asked = folder / ".hydra"
-    asked.mkdir()
+    asked.mkdir(exist_ok=True)  # a start that died before run.json left it
     OmegaConf.save(OmegaConf.create(request.config), asked / "config.yaml")
     OmegaConf.save(OmegaConf.create(request.overrides), asked / "overrides.yaml")
     write_json(folder / "vocabulary.json", task.dump())
@@ -44,7 +43,7 @@ def record_run(folder: Path, request: Request, task: Task, facts: dict[str, Any]
             "versions": {"rnnlab": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "git_commit": _git_commit(),
             "corpus": task.corpus,
-            "vocabulary_hash": task.vocabulary.sha256 if task.has_vocabulary else None,
+            "vocabulary_hash": task.vocabulary_hash,
             **facts,
         },
     )
@@ -61,9 +60,8 @@ def record_result(folder: Path, status: str, facts: dict[str, Any], error: BaseE
     """
     exit_code: int | None = 0 if status == "done" else None
     if error is not None:
-        exit_code = 130 if isinstance(error, KeyboardInterrupt) else 1
-        if isinstance(error, UserError):
-            exit_code = error.exit_code
+        of_this_kind = 130 if isinstance(error, KeyboardInterrupt) else 1
+        exit_code = getattr(error, "exit_code", of_this_kind)
         status = "stopped" if exit_code in STOPPED else "failed"
         facts = {**facts, "error": f"{type(error).__name__}: {error}"[:500]}
     write_json(folder / "result.json", {"status": status, "exit_code": exit_code, "pid": os.getpid(), **facts})

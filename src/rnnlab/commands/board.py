@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +21,9 @@ from rnnlab.runs import find_run, outputs_root, run_names
 
 HOST = "127.0.0.1"
 _FIRST_PORT = 6006  # TensorBoard's own
-_START_SECONDS = 60
+_START_SECONDS = 300  # on a busy machine it takes a minute
+# A resumed run has several files; of samples TensorBoard keeps ten a tag, spread over the run, unless it is told more.
+_OPTIONS = ("--reload_multifile=true", "--reload_interval=5", "--samples_per_plugin=images=30,audio=20,text=30")
 
 
 def main(argv: list[str]) -> int:
@@ -48,22 +52,16 @@ def main(argv: list[str]) -> int:
         if arguments.runs:
             logdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rnnlab-board-")))
             link_runs([find_run(name) for name in arguments.runs], logdir)
-        command = [
-            sys.executable,
-            "-m",
-            "tensorboard.main",
-            "--logdir",
-            str(logdir),
-            "--host",
-            HOST,
-            "--port",
-            str(port),
-        ]
+        # -P: a tensorboard/ in this folder is not the one that is meant.
+        command = [sys.executable, "-P", "-m", "tensorboard.main", "--logdir", str(logdir)]
+        command += ["--host", HOST, "--port", str(port), *_OPTIONS]
         # A file, not a pipe: nobody reads a pipe while TensorBoard serves, and a full one would stop it.
         complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
-        process = subprocess.Popen([*command, "--reload_multifile=true"], stderr=complaints)
+        process = subprocess.Popen(command, stderr=complaints)
+        # TensorBoard must not outlive this command, whoever ends it.
+        signal.signal(signal.SIGTERM, _stop)
         try:
-            return _serve(process, port, complaints, browser=not arguments.no_browser)
+            return _serve(process, port, complaints, browser=has_browser() and not arguments.no_browser)
         except KeyboardInterrupt:
             return 0
         finally:
@@ -92,6 +90,21 @@ def free_port(wanted: int | None) -> int:
     raise ConfigError(f"{taken} taken; choose another with --port")
 
 
+def has_browser() -> bool:
+    """Whether a page that is opened here is seen by the one who typed: not over ssh, and not without a display.
+
+    $BROWSER says that there is one, wherever this is.
+    """
+    if os.environ.get("BROWSER"):
+        return True
+    if any(os.environ.get(name) for name in ("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")):
+        return False
+    if sys.platform in ("darwin", "win32"):
+        return True
+    # Without a display Python would start w3m or lynx in this terminal.
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
 def link_runs(folders: list[Path], logdir: Path) -> None:
     """Show some runs under their own names: TensorBoard names runs by the folders below its logdir.
 
@@ -108,6 +121,11 @@ def link_runs(folders: list[Path], logdir: Path) -> None:
                 link.symlink_to(folder, target_is_directory=True)
         except OSError as error:
             raise CannotWriteError(f"cannot write {link}: {error.strerror}") from None
+
+
+def _stop(number: int, frame: object) -> None:
+    """End as after Ctrl-C, with SIGTERM's exit code."""
+    sys.exit(128 + number)
 
 
 def _serve(process: subprocess.Popen[bytes], port: int, complaints: IO[str], *, browser: bool) -> int:

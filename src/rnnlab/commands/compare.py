@@ -121,7 +121,7 @@ def _scored(name: str, split: str, threads: int) -> Contestant:
     )
     known = ("accuracy",) if items.right is not None else ("perplexity", "bits_per_char")
     metric = finished.task.metric if finished.task.metric in known else "loss"
-    return Contestant(name, metric, finished.task.vocabulary.sha256, items)
+    return Contestant(name, metric, finished.task.vocabulary_hash, items)
 
 
 def _check_alike(names: list[str], contents: list[dict[str, Any]]) -> None:

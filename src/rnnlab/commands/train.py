@@ -15,32 +15,37 @@ from torch import nn
 from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
+from rnnlab.commands._changes import allowed_before, record_changes, resume_changes
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._held_out import held_out
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
-from rnnlab.config import CorpusConfig, CosineConfig, Precision, TrainConfig
+from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
-from rnnlab.errors import ConfigError, StoppedError
+from rnnlab.disk import probe
+from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_up
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.xray import truncation_facts
-from rnnlab.runs import check_free, create_run, find_run, lock_run, run_name
+from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, telling_name
+from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.sentiment import Sentiment
 from rnnlab.training import warmup
+from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
+from rnnlab.training.fits import CHANGEABLE
 from rnnlab.training.logs import log_to
 from rnnlab.training.precision import autocast
+from rnnlab.training.signals import Interrupted
 from rnnlab.training.trainer import Trainer
-from rnnlab.wording import listed
 
 log = logging.getLogger("rnnlab")
 
-# What may change when a run goes on: how long and how fast, never what is learned.
-CHANGEABLE = ("device", "max_epochs", "max_minutes", "max_steps", "patience", "profile", "threads")
-_SHOWN = 3  # settings that a resume refuses, in its message
+# How long and where a run trains is no part of its name.
+UNNAMED = NO_HYPERPARAMETERS | {"task", "model", "trainer", *(f"trainer.{name}" for name in CHANGEABLE)}
+UNNAMED |= {"trainer.eval_every_steps"}
 
 
 def run(request: Request) -> int:
@@ -89,15 +94,24 @@ def run(request: Request) -> int:
     if config.dry_run:
         say_what_runs()
         return _dry_run(task, model, config.trainer.precision, device)
-    folder = create_run(config.name or f"{config.task.name}-{request.choices['model']}", exact=config.name is not None)
-    with lock_run(folder):
+    with begin_run(config.name or _own_name(request), exact=config.name is not None) as folder:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
         facts = {"backend": backend, "device": str(device), **machine._asdict()}
         record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
-        return _fit(folder, config, task, model, device)
+        return _fit(folder, config, task, _trainer(folder, config, task, model, device))
+
+
+def _own_name(request: Request) -> str:
+    """Name a run after task, model and what was typed that changes what is learned: `music-lstm-lr=0.003`."""
+    values = {"task": request.settings.task.name, "model": request.choices["model"]}
+    for text in request.overrides:
+        key, _, value = text.partition("=")
+        if key.lstrip("+") not in UNNAMED:
+            values[key] = Path(value).stem if key == "task.corpus" else value
+    return telling_name(values, choices=("task", "model", "optimizer", "scheduler", "experiment"))
 
 
 def _measure_bptt_len(task: Task, request: Request, device: torch.device) -> dict[str, Any]:
@@ -148,55 +162,64 @@ def _check_warmup(config: TrainConfig, steps: int | None) -> None:
 
 
 def _resume(request: Request) -> int:
-    """Go on from a run's newest checkpoint, with its own settings but for the few that may change."""
-    typed = [text.partition("=")[0] for text in request.overrides]
-    changes = [key.removeprefix("trainer.") for key in typed if key != "resume"]
-    if refused := [key for key in changes if key not in CHANGEABLE]:
-        more = len(refused) - _SHOWN
-        named = [*refused[:_SHOWN], *([f"{more} more"] if more > 0 else [])]
-        raise ConfigError(
-            f"{listed(named, 'and')} cannot change: resume goes on with the settings in the run's run.json; leave all "
-            f"out but resume and trainer.{{{','.join(CHANGEABLE)}}}"
-        )
+    """Go on from a run's newest checkpoint, with its own settings but for those that may change."""
     folder = find_run(request.settings.resume)
     with lock_run(folder):
-        return _resume_locked(folder, request, changes)
+        probe(folder)
+        if (folder / "checkpoints").is_dir():
+            probe(folder / "checkpoints")
+        return _resume_locked(folder, request)
 
 
-def _resume_locked(folder: Path, request: Request, changes: list[str]) -> int:
+def _resume_locked(folder: Path, request: Request) -> int:
     """Go on with a run that no other process can touch now."""
+    if not (folder / "run.json").exists():
+        name = quote(run_name(folder))
+        raise CheckpointError(f"{folder} was left before training began; start it again: rnnlab train ... name={name}")
+    # A run that has never saved begins again; one that is done has.
+    result = folder / "result.json"
+    if not has_saved(folder / "checkpoints") and result.exists() and read_json(result).get("status") == "done":
+        raise CheckpointError(f"no checkpoint in {folder}, though the run is done: they were removed; start a new run")
     config = saved_settings(folder)
-    for name in changes:
-        setattr(config.trainer, name, getattr(request.settings.trainer, name))
+    changes = resume_changes(request, config)
     device = choose_device(config.trainer.device.value)
     machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
     task = restore_task(config, folder)
     task.read_corpus()
     startup.lap("corpus")
-    check_corpus(folder, task)
+    allowed = allowed_before(folder) | changes.allowed
+    check_corpus(folder, task, may_differ="task.corpus" in changes.allowed)
     log_to(folder)
     log.info("device: %s, %s", device, machine)
+    torch.manual_seed(config.seed)  # as at the start: there may be no checkpoint yet, or a roll-back leads there
     model = build_model(task, config).to(device)
-    return _fit(folder, config, task, model, device, resume=True)
+    trainer = _trainer(folder, config, task, model, device)
+    trainer.resume(allowed)  # a checkpoint that cannot be used leaves the run as it was
+    for key, (old, new) in changes.values.items():
+        log.info("%s: %s, was %s", key, shown(new), shown(old))
+    record_changes(folder, trainer.counters.step, changes, task)
+    return _fit(folder, config, task, trainer)
 
 
-def _fit(
-    folder: Path, config: TrainConfig, task: Task, model: nn.Module, device: torch.device, *, resume: bool = False
-) -> int:
+def _trainer(folder: Path, config: TrainConfig, task: Task, model: nn.Module, device: torch.device) -> Trainer:
+    return Trainer(task, model, config, folder, device, report=partial(record_result, folder, "running"))
+
+
+def _fit(folder: Path, config: TrainConfig, task: Task, trainer: Trainer) -> int:
     """Train and score the test split; result.json tells how the run stands, whatever happens."""
-    trainer = Trainer(task, model, config, folder, device, report=partial(record_result, folder, "running"))
-    if resume:
-        trainer.resume()  # outside: a checkpoint that cannot be used leaves the run's result as it was
     try:
         record_result(folder, "running", trainer.facts())
         startup.lap("model")
         log.info("%s", startup.summary())
         trainer.fit()
-    except StoppedError as error:
+    except (StoppedError, Interrupted) as error:
         record_result(folder, "stopped", trainer.facts(), error)
         raise StoppedError(f"{error}; go on: rnnlab train resume={quote(run_name(folder))}", error.exit_code) from None
     except BaseException as error:
-        record_result(folder, "failed", trainer.facts(), error)
+        try:
+            record_result(folder, "failed", trainer.facts(), error)
+        except CannotWriteError as mistake:  # no news on a full disk: what ended the run is what counts
+            log.warning("%s", mistake)
         raise
     facts = trainer.facts()
     record_result(folder, "done", facts)

@@ -9,7 +9,9 @@ Legend: T steps, B rows, V vocabulary, C classes.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -94,6 +96,27 @@ class CrossEntropy:
     def bits_per_char(self) -> float:
         """Nats per token over ln 2: bits per character where the tokens are characters."""
         return self.nats / math.log(2)
+
+
+class Classified(NamedTuple):
+    """What a classifier said of every example.
+
+    Attributes:
+        labels: names of the classes.
+        targets: <int64>(N,) true classes.
+        probabilities: <float32>(N, C).
+    """
+
+    labels: list[str]
+    targets: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """<int64>(C, C) counts, a row for each true class."""
+        counts = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
+        np.add.at(counts, (self.targets, self.probabilities.argmax(1)), 1)
+        return counts
 
 
 class Classification:

@@ -5,6 +5,7 @@ Shapes: L layers times directions, B rows, H hidden_size. State is None, h (L, B
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 State = Tensor | tuple[Tensor, Tensor] | None
@@ -39,6 +40,24 @@ def reset(state: State, starts: Tensor) -> State:
     if isinstance(state, tuple):
         return _zero(state[0], starts), _zero(state[1], starts)
     return _zero(state, starts)
+
+
+def choose(first: Tensor, one: State, other: State) -> State:
+    """Return the state `one` where a flag is up, else `other`, without asking the device which.
+
+    Args:
+        first: a scalar on their device, 1 or 0.
+        one: None stands for zeros.
+        other: of the same shape.
+    """
+    if isinstance(other, tuple):
+        h, c = one if isinstance(one, tuple) else (None, None)
+        return _choose(first, h, other[0]), _choose(first, c, other[1])
+    return None if other is None else _choose(first, None if isinstance(one, tuple) else one, other)
+
+
+def _choose(first: Tensor, one: Tensor | None, other: Tensor) -> Tensor:
+    return torch.where(first != 0, torch.zeros_like(other) if one is None else one, other)
 
 
 def _zero(h: Tensor, starts: Tensor) -> Tensor:

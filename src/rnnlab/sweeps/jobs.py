@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -16,12 +15,11 @@ from typing import Any
 
 from rnnlab.config import NO_HYPERPARAMETERS
 from rnnlab.errors import UserError
-from rnnlab.runs import is_run, lock_run, outputs_root, read_json
+from rnnlab.runs import is_run, lock_run, outputs_root, read_json, telling_name
 from rnnlab.wording import better
 
 PYTHON = sys.executable
 LOGS = "logs"
-_MAX_JOB_NAME = 80
 _TAIL_BYTES = 8192
 _DIVERGED = 5
 # How a job can end for good: run again, it would come to the same.
@@ -104,7 +102,7 @@ class Job:
             FolderInUseError: Another process is at that run.
         """
         threads = [] if self.threads is None else [f"trainer.threads={self.threads}"]
-        start = [PYTHON, "-m", "rnnlab", "train", *self.options]
+        start = [PYTHON, "-P", "-m", "rnnlab", "train", *self.options]
         if self.is_resumable:
             return [*start, f"resume={self.name}", *threads]
         if is_run(self.folder):
@@ -160,11 +158,7 @@ def restored(saved: dict[str, Any]) -> Job:
 
 def job_name(index: int, varied: dict[str, str]) -> str:
     """Name a job after what is its own: `3-lstm-lr=0.003`, short and fit for any file system."""
-    parts = [
-        value if "." not in key and key in ("model", "task", "optimizer") else f"{key.rpartition('.')[2]}={value}"
-        for key, value in varied.items()
-    ]
-    text = re.sub(r"[^A-Za-z0-9=.,_+-]+", "_", "-".join(parts))[:_MAX_JOB_NAME].rstrip("-.")
+    text = telling_name(varied)
     return f"{index}-{text}" if text else str(index)
 
 

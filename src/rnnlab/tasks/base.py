@@ -14,7 +14,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from rnnlab.data import Vocabulary
 from rnnlab.data.progress import bar
 from rnnlab.data.windows import Window, WindowSource
 from rnnlab.errors import CheckpointError
+from rnnlab.evaluation.scores import Classified
 from rnnlab.models import ExtraArguments, State, reset
 
 log = logging.getLogger("rnnlab")
@@ -47,6 +48,13 @@ class Scores(Protocol):
     def details(self) -> dict[str, Any]:
         """What is no single number, JSON-able: a confusion matrix."""
         ...
+
+
+class Sound(NamedTuple):
+    """A sound of one channel: <int16>(samples,), and how many of them a second."""
+
+    samples: np.ndarray
+    sample_rate: int
 
 
 class Task(ABC):
@@ -83,6 +91,11 @@ class Task(ABC):
     def has_vocabulary(self) -> bool:
         """Whether a corpus was read or a run restored."""
         return self._vocabulary is not None
+
+    @property
+    def vocabulary_hash(self) -> str:
+        """The vocabulary's SHA-256; "none" of a task that has none."""
+        return self.vocabulary.sha256 if self.has_vocabulary else "none"
 
     @abstractmethod
     def read_corpus(self) -> None:
@@ -129,6 +142,14 @@ class Task(ABC):
     @abstractmethod
     def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
         """Texts that show what the model does; uses no global RNG."""
+
+    def classified(self, scores: Scores) -> Classified | None:
+        """What a classifier said of every example that was scored; None for a task that is no classification."""
+        return None
+
+    def sound(self, text: str) -> Sound | None:
+        """A sample as it sounds; None for a task whose texts have no sound, and for a text that cannot be played."""
+        return None
 
     def after_scoring(self, model: nn.Module, split: str, scores: Scores, device: torch.device) -> None:
         """Add to the scores what one pass over the windows cannot tell; the model is in eval mode. Nothing by default.

@@ -39,8 +39,18 @@ def read_encoded(task: Task, config: CorpusConfig, kind: Kind, encode: Callable[
             the outcome of `Task.dump` into the facts; that is done here.
 
     Raises:
-        DataError: as the loaders.
+        DataError: as the loaders; names the corpus.
     """
+    try:
+        return _read_encoded(task, config, kind, encode)
+    except DataError as error:
+        if config.corpus in str(error):
+            raise
+        raise DataError(f"{config.corpus}: {error}") from None
+
+
+def _read_encoded(task: Task, config: CorpusConfig, kind: Kind, encode: Callable[[], Encoded]) -> Encoded:
+    """As `read_encoded`; what is wrong may be told without the corpus's name."""
     if encoded_folder() is None:
         return encode()
     sources = fingerprint(config.corpus, kind)

@@ -17,12 +17,15 @@ from rnnlab.data.corpora import Kind, load_tunes
 from rnnlab.data.encoded import Encoded
 from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.errors import CheckpointError, DataError
-from rnnlab.tasks.base import SPLITS, log
+from rnnlab.generation.abc import perform, render
+from rnnlab.tasks.base import SPLITS, Sound, log
 from rnnlab.tasks.encoded import read_encoded
 from rnnlab.tasks.language import LanguageTask
 
 END = "<end>"  # stands before and after every tune
 SCORE_STEPS = 512
+# Of a sample in TensorBoard: half a megabyte each.
+SOUND_SECONDS, SOUND_RATE = 15, 16_000
 
 
 class Music(LanguageTask):
@@ -121,6 +124,14 @@ class Music(LanguageTask):
     def decode(self, ids: list[int]) -> str:
         """The tune; the symbol before it is no part of it."""
         return "".join(self.vocabulary.decode(ids[1:]))
+
+    def sound(self, text: str) -> Sound | None:
+        """The beginning of a tune, as it is played; signs that are no music are passed over."""
+        try:
+            performance = perform(text)
+        except ValueError:
+            return None
+        return Sound(render(performance, sample_rate=SOUND_RATE, max_seconds=SOUND_SECONDS), SOUND_RATE)
 
     def _encode(self, tune: str) -> list[int]:
         return self.vocabulary.encode([END, *tune, END])

@@ -19,9 +19,9 @@ from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpac
 from rnnlab.data.tokens import review_tokens
 from rnnlab.data.windows import Window
 from rnnlab.errors import CheckpointError, DataError
-from rnnlab.evaluation.scores import Classification, CrossEntropy
+from rnnlab.evaluation.scores import Classification, Classified, CrossEntropy
 from rnnlab.models import Classifier
-from rnnlab.tasks.base import SPLITS, Task, cell_extras, log
+from rnnlab.tasks.base import SPLITS, Scores, Task, cell_extras, log
 from rnnlab.tasks.encoded import read_encoded
 
 
@@ -33,11 +33,13 @@ class ClassScores:
         self._entropy = CrossEntropy()
         self._label_names = label_names
         self.classes = Classification(len(label_names))
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
     def add(self, outputs: Tensor, window: Window, nats: Tensor) -> None:
         """Count one batch."""
         self._entropy.add_sum(nats, window.num_targets)
         self.classes.add(outputs, window.targets)
+        self._seen.append((window.targets, outputs.detach().float().softmax(-1)))
 
     def results(self) -> dict[str, float]:
         """`loss` in nats per text, `accuracy` and `macro_f1` from 0 to 1."""
@@ -46,6 +48,11 @@ class ClassScores:
     def details(self) -> dict[str, Any]:
         """The confusion matrix, a row for each true class."""
         return {"labels": self._label_names, "confusion": self.classes.confusion.tolist()}
+
+    def classified(self) -> Classified:
+        """Every example's class, and the probabilities it was given."""
+        targets, probabilities = (torch.cat(parts).cpu().numpy() for parts in zip(*self._seen, strict=True))
+        return Classified(self._label_names, targets, probabilities)
 
 
 class Sentiment(Task):
@@ -173,6 +180,10 @@ class Sentiment(Task):
     def measures(self, loss: float, hit_share: float) -> dict[str, float]:
         """Accuracy on the texts trained on, dropout included."""
         return {"accuracy": hit_share}
+
+    def classified(self, scores: Scores) -> Classified | None:
+        """What was said of every text."""
+        return scores.classified() if isinstance(scores, ClassScores) else None
 
     @torch.no_grad()
     def predict(self, model: nn.Module, texts: list[str]) -> list[dict[str, Any]]:

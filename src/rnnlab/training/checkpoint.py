@@ -1,45 +1,48 @@
-"""Checkpoints without pickle: tensors in safetensors, the rest in JSON, a manifest with SHA-256 written last.
+"""Checkpoints of a run: written whole or not at all, read only if they verify, dropped when they are of no more use.
 
-    checkpoints/step-00000120/  model.safetensors      the weights to use (averaged, if the run averages)
-                                training.safetensors   what resuming needs besides: raw weights, optimizer, states, RNGs
-                                training.json          counters and the shape of the above
-                                manifest.json          size and SHA-256 of each, written last
+    checkpoints/step-00000120/  four files: see `formats`
     checkpoints/last, best      links to one of them
+    checkpoints/.corrupt-...    what did not verify, set aside and kept
 
-A checkpoint is written under a temporary name, fsynced and renamed, so that a folder named step-... is whole. Nothing
-is executed in loading one, and one that does not match its manifest is not used: the one before the last is kept too,
-to resume from when the last is damaged.
+A checkpoint is written under a temporary name, fsynced and renamed, so that a folder named step-... is whole. One that
+does not match its manifest is not used: the one before the last is kept too, to resume from when the last is damaged.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import re
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from rnnlab.disk import cannot_write, check_space
 from rnnlab.errors import CannotWriteError, CheckpointError
+from rnnlab.json_files import sync_folder
+from rnnlab.training.fits import identity_difference
+from rnnlab.training.formats import DamagedError, NewerFormatError, pack, read
 
 log = logging.getLogger("rnnlab")
 
-FORMAT = 1
-MODEL, TRAINING, COUNTERS, MANIFEST = "model.safetensors", "training.safetensors", "training.json", "manifest.json"
 _NAME = re.compile(r"step-(\d{8,})")
 _UNFINISHED = re.compile(r"\.(?:tmp|del)-(step-\d{8,})-\d+")
 
 
-def save_checkpoint(folder: Path, step: int, model: dict[str, Tensor], training: Any, *, best: bool) -> Path:
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    model: dict[str, Tensor],
+    training: Any,
+    *,
+    best: bool,
+    keep: Collection[int] = (),
+    identity: Mapping[str, str] | None = None,
+) -> Path:
     """Write one checkpoint, point `last` (and `best`) at it, then drop those of no more use.
 
     Args:
@@ -48,6 +51,8 @@ def save_checkpoint(folder: Path, step: int, model: dict[str, Tensor], training:
         model: weights to use.
         training: everything else, nested dicts, lists and tuples of tensors, numbers and strings.
         best: whether `best` shall point here too.
+        keep: steps of older checkpoints that are still of use.
+        identity: hashes of what the checkpoint is of, by name.
 
     Returns:
         The checkpoint's folder.
@@ -55,112 +60,119 @@ def save_checkpoint(folder: Path, step: int, model: dict[str, Tensor], training:
     Raises:
         CannotWriteError: the disk is full or read-only; the checkpoints written before are untouched.
     """
-    tensors: dict[str, Tensor] = {}
-    counters = _flatten(training, "training", tensors)
-    # Serialised to memory first: a full disk then gives a plain errno, and the hash needs no second read.
-    files = {
-        MODEL: save_tensors({name: _plain(tensor) for name, tensor in model.items()}),
-        TRAINING: save_tensors({name: _plain(tensor) for name, tensor in tensors.items()}),
-        COUNTERS: json.dumps(counters).encode(),
-    }
-    manifest = {
-        "format": FORMAT,
-        "step": step,
-        "torch": torch.__version__,
-        "files": {
-            name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
-        },
-    }
-    files[MANIFEST] = json.dumps(manifest, indent=1).encode()
+    files = pack(step, model, training, identity or {})
     final = folder / f"step-{step:08d}"
     temporary = folder / f".tmp-{final.name}-{os.getpid()}"
     replaced = folder / f".del-{final.name}-{os.getpid()}"
     try:
-        folder.mkdir(exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir()
+            sync_folder(folder.parent)
+        check_space(folder, sum(map(len, files.values())), f"checkpoint {final}")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         for name, data in files.items():
             _write(temporary / name, data)
-        _sync_folder(temporary)
+        sync_folder(temporary)
         if final.is_dir():  # the same step again, now evaluated, or after a resume: the older copy goes
             final.rename(replaced)
         temporary.rename(final)
         _point(folder / "last", final.name)
         if best or not (folder / "best").exists():
             _point(folder / "best", final.name)
-        _sync_folder(folder)
-    except OSError as error:
+        sync_folder(folder)
+    except (OSError, KeyboardInterrupt) as error:  # a second Ctrl-C, too, leaves no half
         shutil.rmtree(temporary, ignore_errors=True)
         if replaced.is_dir() and not final.exists():
             with contextlib.suppress(OSError):
                 replaced.rename(final)
-        raise CannotWriteError(
-            f"cannot write checkpoint {final}: {error.strerror}; the last good one is kept"
-        ) from error
-    _prune(folder, step)
+        if not isinstance(error, OSError):
+            raise
+        mistake = cannot_write(final, error, "checkpoint")
+        raise CannotWriteError(f"{mistake}; the last good one is kept") from error
+    _prune(folder, step, keep)
     return final
 
 
-def load_model(folder: Path, which: str) -> dict[str, Tensor]:
+def load_model(folder: Path, which: str, identity: Mapping[str, str] | None = None) -> dict[str, Tensor]:
     """Load the weights of checkpoint `best` or `last` in a run's checkpoints folder.
 
+    Args:
+        folder: the run's checkpoints folder.
+        which: best or last.
+        identity: hashes that the checkpoint must have, if it names them.
+
     Raises:
-        CheckpointError: there is none, or it does not verify.
+        CheckpointError: there is none, or it does not verify, or is of something else.
     """
-    checkpoint = _resolve(folder, which)
-    return _tensors(checkpoint / MODEL, _verified(checkpoint)[MODEL])
+    content = read(_resolve(folder, which))
+    if difference := identity_difference(content.manifest.get("identity", {}), identity or {}):
+        raise CheckpointError(f"{content.path} does not belong to the run: {difference}")
+    return content.model()
 
 
-def load_training(folder: Path) -> tuple[dict[str, Tensor], Any]:
-    """Load what resuming needs, from the newest checkpoint that verifies; a newer one that does not is warned of.
+def load_training(folder: Path, newest: int | None = None) -> tuple[dict[str, Tensor], Any]:
+    """Load what resuming needs, from the newest checkpoint that verifies.
+
+    Newer ones that are damaged are warned of and set aside as .corrupt-...; where none verifies, all stay as they are.
+
+    Args:
+        folder: the run's checkpoints folder.
+        newest: step of the newest that may be used; None: any.
 
     Returns:
         The weights to use, and what was given to `save_checkpoint` as `training`.
 
     Raises:
-        CheckpointError: there is no checkpoint, or none verifies.
+        CheckpointError: there is no checkpoint, none verifies, or the newest is of a newer format.
     """
     _recover(folder)
     found = sorted(_checkpoints(folder), key=_step_of, reverse=True)
-    if not found:
+    aside = sum(1 for _ in folder.glob(".corrupt-*"))
+    if not found and not aside:
         raise CheckpointError(f"no checkpoint in {folder}: the run ended before its first; start it anew")
-    reasons = []
+    wrong: dict[Path, CheckpointError] = {}
     for checkpoint in found:
-        try:
-            files = _verified(checkpoint)
-            tensors = _tensors(checkpoint / TRAINING, files[TRAINING])
-            model = _tensors(checkpoint / MODEL, files[MODEL])
-        except CheckpointError as error:
-            reasons.append(str(error))
+        if newest is not None and _step_of(checkpoint) > newest:
             continue
-        for reason in reasons:
-            log.warning("%s; using the older %s", reason, checkpoint.name)
-        return model, _unflatten(json.loads(files[COUNTERS]), tensors)
-    raise CheckpointError(f"{len(found)} checkpoints in {folder}, none verifies: {reasons[0]}")
+        try:
+            content = read(checkpoint)
+            loaded = content.model(), content.training()
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            wrong[checkpoint] = error
+            continue
+        for other, error in wrong.items():
+            log.warning("%s; using the older %s", error, checkpoint.name)
+            if isinstance(error, DamagedError):
+                _set_aside(other)
+        if wrong:
+            with contextlib.suppress(OSError):
+                _point(folder / "last", checkpoint.name)
+        _clear(folder)
+        return loaded
+    reasons = [str(error) for error in wrong.values()]
+    reason = f": {reasons[0]}" if reasons else ""
+    counted = f"{len(found)} checkpoint{'' if len(found) == 1 else 's'}"
+    more = f" (and {aside} set aside before as .corrupt-...)" if aside else ""
+    raise CheckpointError(f"{counted} found in {folder}{more}, none verifies{reason}")
 
 
-def weight_difference(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
-    """Say in one line how a checkpoint's tensors differ from a model's in name or shape; "" if they do not.
-
-    Args:
-        weights: of the checkpoint, by name.
-        wanted: of the model, by name.
-    """
-    got, want = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted))
-    wrong = [name for name in (*want, *got) if got.get(name) != want.get(name)]
-    if not wrong:
-        return ""
-    first = wrong[0]
-    count = len(set(wrong))
-    return f"{first} is {got.get(first, 'not there')}, wanted {want.get(first, 'none')} ({count} of {len(want)} differ)"
+def has_saved(folder: Path) -> bool:
+    """Whether a run has ever written a checkpoint, damaged ones included; a half-written first one is none."""
+    _recover(folder)
+    return folder.is_dir() and any(not path.name.startswith((".tmp-", ".probe")) for path in folder.iterdir())
 
 
 def mend_best(folder: Path, step: int) -> bool:
-    """Make sure that `best` is a checkpoint that verifies: where it is not, the one of `step`, else none.
+    """Make sure that `best` is the checkpoint of `step`, or at least one that verifies.
+
+    A kill between a checkpoint's renaming and its link leaves `best` at an older one, a roll-back at a later one.
 
     Args:
         folder: the run's checkpoints folder.
-        step: of the best score, as the checkpoint that is resumed knows it.
+        step: of the best score, as the checkpoint that is resumed knows it; below 0: nothing was scored yet.
 
     Returns:
         Whether there are weights of the best score.
@@ -168,20 +180,28 @@ def mend_best(folder: Path, step: int) -> bool:
     Raises:
         OSError: the link cannot be changed.
     """
+    reason = None
     try:
-        _verified(_resolve(folder, "best"))
-        return True
+        found = _resolve(folder, "best")
+        read(found)
     except CheckpointError as error:
-        reason = error
+        found, reason = None, error
     known = folder / f"step-{step:08d}"
+    if step < 0:  # `best` is the first that was saved
+        known = min(_checkpoints(folder), key=_step_of)
+    if found is not None and found.name == known.name:
+        return True
     try:
-        _verified(known)
+        read(known)
     except CheckpointError:
+        if found is not None:
+            return True
         (folder / "best").unlink(missing_ok=True)
         log.warning("%s; it was the best: the next evaluation chooses anew", reason)
         return False
+    if reason is not None and (folder / "best").is_symlink():  # else the kill came before the first link
+        log.warning("%s; best is %s again", reason, known.name)
     _point(folder / "best", known.name)
-    log.warning("%s; best is %s again", reason, known.name)
     return True
 
 
@@ -189,72 +209,25 @@ def _resolve(folder: Path, which: str) -> Path:
     link = folder / which
     if not link.is_dir():
         raise CheckpointError(f"no checkpoint {which!r} in {folder}: has the run reached its first evaluation?")
-    return link.resolve()
+    if not link.is_symlink():  # copied by a program that knows no links
+        return link
+    target = os.readlink(link)
+    if not _NAME.fullmatch(target):
+        raise CheckpointError(f"{link} leads to {target!r}, wanted a checkpoint beside it")
+    return folder / target
 
 
-def _verified(checkpoint: Path) -> dict[str, bytes]:
-    """Read each file once and hold it against the manifest; what is returned is what was checked."""
+def _set_aside(checkpoint: Path) -> None:
+    """Rename what is damaged, so that it is kept and looked at no more."""
+    number = 1
+    while os.path.lexists(new := checkpoint.with_name(f".corrupt-{checkpoint.name}-{number}")):
+        number += 1
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{checkpoint} has format {manifest['format']!r}, this rnnlab reads {FORMAT}")
-        files = {}
-        for name in (MODEL, TRAINING, COUNTERS):
-            data = (checkpoint / name).read_bytes()
-            entry = manifest["files"][name]
-            if len(data) != entry["size"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-                raise CheckpointError(f"{checkpoint / name} is damaged: its checksum is not the manifest's")
-            files[name] = data
-        return files
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{checkpoint} is not a whole checkpoint: {error}") from error
-
-
-def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
-    """Read tensors from bytes that match their manifest, which proves that they are whole, not whose they are."""
-    try:
-        return load_tensors(data)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is not a file of tensors: {error}") from error
-
-
-def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Describe a nested value in JSON, its tensors taken out under dotted names."""
-    match value:
-        case Tensor():
-            tensors[name] = value
-            return {"tensor": name}
-        case dict():
-            # Pairs, not an object: an optimizer's state is keyed by int.
-            return {"dict": [[key, _flatten(item, f"{name}.{key}", tensors)] for key, item in value.items()]}
-        case tuple():
-            return {"tuple": [_flatten(item, f"{name}.{index}", tensors) for index, item in enumerate(value)]}
-        case list():
-            return [_flatten(item, f"{name}.{index}", tensors) for index, item in enumerate(value)]
-        case None | bool() | int() | float() | str():
-            return value  # json writes the shortest decimals that read back to the same float
-        case _:
-            raise TypeError(f"{name} is a {type(value).__name__}; a checkpoint holds tensors, numbers and strings only")
-
-
-def _unflatten(value: Any, tensors: dict[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_unflatten(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    match kind:
-        case "tensor":
-            return tensors[content]
-        case "dict":
-            return {key: _unflatten(item, tensors) for key, item in content}
-        case _:
-            return tuple(_unflatten(item, tensors) for item in content)
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    # A copy of its own: safetensors refuses tensors that share memory.
-    return tensor.detach().cpu().contiguous().clone()
+        checkpoint.rename(new)
+    except OSError as error:
+        log.warning("%s cannot be set aside: %s", checkpoint, error.strerror)
+    else:
+        log.warning("%s is kept as %s", checkpoint.name, new.name)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -264,22 +237,17 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _point(link: Path, target: str) -> None:
     """Make `link` a symbolic link to its sibling `target`, in one step."""
     temporary = link.with_name(f".tmp-{link.name}-{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(link)
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(link)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -296,20 +264,30 @@ def _recover(folder: Path) -> None:
         match = _UNFINISHED.fullmatch(path.name)
         if match and not (folder / match[1]).exists():
             with contextlib.suppress(CheckpointError, OSError):
-                _verified(path)
+                read(path)
                 path.rename(folder / match[1])
 
 
-def _prune(folder: Path, step: int) -> None:
-    """Drop all checkpoints but those that `last` and `best` point at and the newest before `step`.
+def _prune(folder: Path, step: int, keep: Collection[int]) -> None:
+    """Drop all checkpoints but those that `last` and `best` point at, the newest before `step`, and those to keep.
 
     Those after `step` are damaged, or the run would have gone on from there.
     """
     earlier = sorted((path for path in _checkpoints(folder) if _step_of(path) < step), key=_step_of)
     kept = {(folder / name).resolve().name for name in ("last", "best")} | {path.name for path in earlier[-1:]}
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):  # debris costs space, not correctness; the next save tries again
-            if path.name.startswith((".del-", ".tmp-")):
-                shutil.rmtree(path)
-            elif _NAME.fullmatch(path.name) and path.name not in kept:
+    kept |= {f"step-{other:08d}" for other in keep}
+    _clear(folder)
+    for path in _checkpoints(folder):
+        with contextlib.suppress(OSError):
+            if path.name not in kept:
                 shutil.rmtree(path.rename(folder / f".del-{path.name}-{os.getpid()}"))
+
+
+def _clear(folder: Path) -> None:
+    """Remove what kills have left: it costs space, not correctness, and what cannot be removed is tried again later."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if path.name.startswith(".tmp-") and path.is_symlink():
+                path.unlink()
+            elif path.name.startswith((".del-", ".tmp-")):
+                shutil.rmtree(path)

@@ -28,6 +28,12 @@ class Counters:
         sum_targets: predictions.
         sum_clipped: steps that were clipped.
         sum_steps: steps.
+        skipped: steps so far that changed no weight, because their loss or gradient was not finite.
+        skipped_in_a_row: such steps since the last that did.
+        rollbacks: returns to an older checkpoint with half the rate.
+        safe_step: step of the checkpoint to return to: the last that was due, not asked for by a signal, and lay in no
+            row of skipped steps; -1: there is none, return to the beginning.
+        safe_best_step: what was the best there.
     """
 
     step: int = 0
@@ -44,6 +50,11 @@ class Counters:
     sum_targets: int = 0
     sum_clipped: int = 0
     sum_steps: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    rollbacks: int = 0
+    safe_step: int = -1
+    safe_best_step: int = -1
 
     def clear_sums(self) -> None:
         """Start anew after a TensorBoard point."""

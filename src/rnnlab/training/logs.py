@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
 
@@ -18,21 +20,19 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.summary.writer.record_writer import RecordWriter
-from torch import nn
 from torch.utils.tensorboard import summary
 from tqdm import tqdm
 
-from rnnlab.config import NO_HYPERPARAMETERS, TrainConfig
-from rnnlab.data.windows import Window
-from rnnlab.errors import CannotWriteError
-from rnnlab.inspection.gates import gate_activations, saturation
-from rnnlab.schema import plain, walk
+from rnnlab.disk import cannot_write
+from rnnlab.json_files import sync_folder
 
 log = logging.getLogger("rnnlab")
 
 WIDTH = 110  # columns of a text in TensorBoard
 EVENTS = "events.out.tfevents.*"
 FLUSH_SECONDS = 10  # how old what TensorBoard shows may be
+FLUSH_BYTES = 1 << 16
+MAX_WAITING = 1 << 24  # bytes of events that wait for a disk; later ones are lost
 
 # TensorBoard's own: a tenth wider each, on both sides of 0, so that small and large values are told apart alike.
 _BINS = np.concatenate([-(powers := 1e-12 * 1.1 ** np.arange(774))[::-1], [0.0], powers])
@@ -44,6 +44,8 @@ class EventLog:
     `purge_step` alone leaves duplicate steps for some readers; cutting the files at the byte a checkpoint knows does
     not. torch's SummaryWriter is not used: it names files by the clock alone, never syncs them, and writes in a thread
     that a full disk kills for good, with a traceback on the console.
+
+    A disk that takes no events ends no run: they wait in memory, and each checkpoint tries again with a new file.
     """
 
     def __init__(self, run: Path, offsets: Mapping[str, int] | None = None) -> None:
@@ -52,20 +54,23 @@ class EventLog:
         Args:
             run: the run's folder, which holds its events.
             offsets: bytes of each event file that belong to the checkpoint resumed from; the rest is cut off, and
-                files it does not name are removed.
+                files it does not name are removed. None: leave all files as they are.
         """
         self._run = run
-        if offsets is not None:
-            for path in run.glob(EVENTS):
+        self._waiting = BytesIO()  # not yet written
+        self._records = RecordWriter(self._waiting)
+        self._flushed = -math.inf
+        self._is_failing = False
+        try:
+            for path in run.glob(EVENTS) if offsets is not None else ():
+                assert offsets is not None
                 if path.name not in offsets:
                     path.unlink()
                 elif path.stat().st_size > offsets[path.name]:
                     os.truncate(path, offsets[path.name])
-        with self._writing():
-            self._file = (run / _next_name(run)).open("xb")
-            self._records = RecordWriter(self._file)
-            self._flushed = 0.0
-            self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+            self._open()
+        except OSError as error:
+            raise cannot_write(run, error, "TensorBoard events in") from error
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write numbers at a step."""
@@ -79,50 +84,65 @@ class EventLog:
         self._add(summary.text(tag, "\n".join("    " + line for line in lines)), step)
 
     def histogram(self, tag: str, values: torch.Tensor, step: int) -> None:
-        """Write the distribution of a tensor."""
-        self._add(summary.histogram(tag, values.detach().float().cpu(), _BINS), step)
+        """Write the distribution of a tensor's finite numbers."""
+        values = values.detach().float().cpu()
+        if len(finite := values[values.isfinite()]):
+            self._add(summary.histogram(tag, finite, _BINS), step)
 
     def image(self, tag: str, image: torch.Tensor, step: int) -> None:
-        """Write a picture, (3, height, width), 0 to 1."""
+        """Write a picture, (3, height, width): 0 to 1, or bytes."""
         self._add(summary.image(tag, image, dataformats="CHW"), step)
 
-    def hparams(self, config: TrainConfig, metric: str) -> None:
+    def audio(self, tag: str, samples: np.ndarray, sample_rate: int, step: int) -> None:
+        """Write a sound, <int16>(samples,), one channel."""
+        self._add(summary.audio(tag, torch.from_numpy(samples.astype(np.float32) / 32767), sample_rate), step)
+
+    def precision_recall(self, tag: str, is_class: np.ndarray, probabilities: np.ndarray, step: int) -> None:
+        """Write precision against recall of one class.
+
+        Args:
+            tag: where it stands.
+            is_class: <bool>(N,) which examples are of the class.
+            probabilities: (N,) what the model gave it, 0 to 1.
+            step: the x axis.
+        """
+        self._add(summary.pr_curve(tag, is_class, probabilities.clip(0, 1)), step)
+
+    def charts(self, layout: Mapping[str, Mapping[str, list[str]]]) -> None:
+        """Say which numbers share a chart: category -> title -> patterns of their tags."""
+        charts = {name: {title: ["Multiline", tags] for title, tags in them.items()} for name, them in layout.items()}
+        self._add(summary.custom_scalars(charts), 0)
+
+    def settings(self, values: Mapping[str, float | str], metrics: Sequence[str]) -> None:
         """Fill TensorBoard's hparams table: once, at the start.
 
         The summaries are written directly: `add_hparams` would make a run of its own below this one.
-        """
-        shown = {}
-        for setting, value in walk(config):
-            if setting.key not in NO_HYPERPARAMETERS and value is not None:
-                # A bool would be shown as 0.0000, a list not at all.
-                shown[setting.key] = str(value).lower() if isinstance(value, bool | list) else plain(value)
-        for part in summary.hparams(shown, {metric: 0.0}):
-            self._add(part, 0)
-
-    def look_inside(self, trained: nn.Module, scored: nn.Module, window: Window, step: int) -> None:
-        """Write histograms of weights and last gradients, and of the gates on a window, with their saturation.
 
         Args:
-            trained: the model that the optimizer changes.
-            scored: the same, or its average: whose gates are read.
-            window: on their device.
-            step: the x axis.
+            values: the settings.
+            metrics: tags of the numbers that stand beside them; the last that is written of each is shown.
         """
-        for name, parameter in trained.named_parameters():
-            self.histogram(f"weights/{name}", parameter, step)
-            if parameter.grad is not None:
-                self.histogram(f"gradients/{name}", parameter.grad, step)
-        activations = gate_activations(scored, window.inputs, window.lengths)
-        for name, values in activations.items():
-            self.histogram(f"gates/{name}", values, step)
-        self.scalars({f"saturation/{name}": share for name, share in saturation(activations).items()}, step)
+        experiment, start, _ = summary.hparams(dict(values), dict.fromkeys(metrics, 0.0))
+        self._add(experiment, 0)
+        self._add(start, 0)
+
+    def settings_done(self) -> None:
+        """Say in that table that the run came to its end."""
+        *_, end = summary.hparams({}, {})
+        self._add(end, 0)
 
     def offsets(self) -> dict[str, int]:
-        """Bytes written so far, by file: what a checkpoint keeps."""
-        with self._writing():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            return {path.name: path.stat().st_size for path in self._run.glob(EVENTS)}
+        """Bytes written so far, by file, all on the disk: what a checkpoint keeps."""
+        if self._is_failing:
+            self._file.close()
+            with self._noticing():
+                self._open()
+                self._is_failing = False
+        self._flush()
+        if not self._is_failing:
+            with self._noticing():
+                os.fsync(self._file.fileno())
+        return {path.name: path.stat().st_size for path in self._run.glob(EVENTS)}
 
     def close(self) -> None:
         """Flush and close the file.
@@ -130,26 +150,70 @@ class EventLog:
         Events that a full disk refuses here belong to no checkpoint: they are given up with a warning, so that what
         ended the run, perhaps an error that is just being raised, is what the user hears of.
         """
-        try:
-            self._file.close()
-        except OSError as error:
-            log.warning("the last TensorBoard events of %s could not be written: %s", self._run, error.strerror)
+        self._flush()
+        if self._is_failing:
+            log.warning("the last TensorBoard events of %s could not be written", self._run)
+        self._file.close()
 
     def _add(self, content: Summary, step: int) -> None:
         event = Event(wall_time=time.time(), step=step, summary=content)
-        with self._writing():
+        if self._waiting.tell() < MAX_WAITING:
             self._records.write(event.SerializeToString())
-            if time.monotonic() > self._flushed + FLUSH_SECONDS:
-                self._file.flush()
-                self._flushed = time.monotonic()
+        if time.monotonic() > self._flushed + FLUSH_SECONDS or self._waiting.tell() > FLUSH_BYTES:
+            self._flush()
+
+    def _open(self) -> None:
+        """Make a new file, with what each begins with.
+
+        Raises:
+            OSError: the disk takes none.
+        """
+        header = BytesIO()
+        RecordWriter(header).write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        path = self._run / _next_name(self._run)
+        self._file, self._size = path.open("xb", buffering=0), 0
+        try:
+            self._append(header.getvalue())
+            sync_folder(self._run)
+        except OSError:
+            with suppress(OSError):
+                self._file.close()
+                path.unlink()
+            raise
+
+    def _flush(self) -> None:
+        """Write what waits; it goes on waiting if the disk does not take it."""
+        if self._is_failing:
+            return
+        with self._noticing():
+            self._append(self._waiting.getvalue())
+            self._waiting.seek(0)
+            self._waiting.truncate()
+        self._flushed = time.monotonic()
+
+    def _append(self, content: bytes) -> None:
+        """Write all of it or, if the disk is full, none: half a record would hide all that come after it."""
+        rest = memoryview(content)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+                self._file.seek(self._size)
+            raise
+        self._size += len(content)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Say in the user's words that the disk is full."""
+    def _noticing(self) -> Iterator[None]:
+        """Say once that the disk takes no events, and go on."""
         try:
             yield
         except OSError as error:
-            raise CannotWriteError(f"cannot write TensorBoard events in {self._run}: {error.strerror}") from error
+            if not self._is_failing:
+                mistake = cannot_write(self._run, error, "TensorBoard events in")
+                log.warning("%s; training goes on, and each checkpoint tries again", mistake)
+            self._is_failing = True
 
 
 def _next_name(run: Path) -> str:
@@ -194,6 +258,20 @@ class Progress:
         self._bar.close()
 
 
+def write_samples(run: Path, step: int, texts: list[str]) -> None:
+    """Keep texts in samples/ too, for those who read without TensorBoard.
+
+    Raises:
+        CannotWriteError: the disk does not take them.
+    """
+    path = run / "samples" / f"step-{step:08d}.txt"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 class _AboveTheBar(logging.Handler):
     """Log lines that do not tear a progress bar."""
 
@@ -202,6 +280,18 @@ class _AboveTheBar(logging.Handler):
             tqdm.write(self.format(record), file=sys.stderr)
         except OSError:  # the terminal was closed, or the pipe to `head`: no reason to lose a run
             pass
+
+
+class _RunFile(logging.FileHandler):
+    """Log lines for later readers: a full disk loses them and nothing else."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def log_to(run: Path | None) -> None:
@@ -215,6 +305,9 @@ def log_to(run: Path | None) -> None:
     console.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(console)
     if run is not None:
-        file = logging.FileHandler(run / "rnnlab.log", encoding="utf-8")
+        try:
+            file = _RunFile(run / "rnnlab.log", encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(run / "rnnlab.log", error) from error
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(file)

@@ -107,6 +107,28 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
             raise ValueError(f"optimizer must be sgd, adam, adamw or rmsprop, got {config.name!r}")
 
 
+def num_slots(optimizer: torch.optim.Optimizer) -> int:
+    """How many numbers an optimizer keeps for each weight, at most."""
+    return {"SGD": 1}.get(type(optimizer).__name__, 2)
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, state: dict[str, Any], groups: list[dict[str, Any]], factor: float
+) -> None:
+    """Take over an optimizer's state, but not its settings.
+
+    Args:
+        optimizer: ours.
+        state: a `state_dict` that fits.
+        groups: our settings, a dict a group; their `lr` and `params` have no say.
+        factor: of the learning rates, which a schedule may have moved.
+    """
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, groups, strict=True):
+        group.update({name: value for name, value in settings.items() if name not in ("params", "lr")})
+        group["lr"] *= factor
+
+
 class Schedule:
     """The learning rate of every step.
 
@@ -116,7 +138,10 @@ class Schedule:
     plateau   times gamma whenever the score has not improved for more than `patience` evaluations
 
     The first three are pure functions of step and epoch, so there is nothing to lose in a checkpoint; plateau keeps
-    torch's own state.
+    torch's own state. Each roll-back of the run halves all rates that come after it.
+
+    Attributes:
+        rollbacks: how often.
     """
 
     def __init__(
@@ -143,6 +168,7 @@ class Schedule:
         self._optimizer = optimizer
         self._config = config
         self._total_steps = total_steps or 0
+        self.rollbacks = 0
         self._full_rate: float = optimizer.param_groups[0]["lr"]
         self._plateau: ReduceLROnPlateau | None = None
         if isinstance(config, PlateauConfig):
@@ -165,7 +191,13 @@ class Schedule:
         """Set the rate of the update that leads from `step` to `step` + 1, in pass `epoch` (from 0)."""
         if self._plateau is None:
             for group in self._optimizer.param_groups:
-                group["lr"] = self._full_rate * self.factor(step, epoch)
+                group["lr"] = self._full_rate * self.factor(step, epoch) * 0.5**self.rollbacks
+
+    def roll_back(self, rollbacks: int) -> None:
+        """Halve the rate until that was done `rollbacks` times."""
+        for group in self._optimizer.param_groups:
+            group["lr"] *= 0.5 ** (rollbacks - self.rollbacks)
+        self.rollbacks = rollbacks
 
     def after_evaluation(self, score: float) -> None:
         """Let plateau see a new score; the others do not look."""

@@ -2,6 +2,11 @@
 
 On a CPU the numbers are read before the weights change; on a GPU only when somebody asks, so that the host runs ahead
 of the device and never waits for it between two log lines.
+
+A step whose loss or gradient norm is not finite is skipped: weights, optimizer and carried state stay as they were
+before its windows (but for the rows that began anew in them), and its numbers are in no mean. It counts as a step in
+all else: the schedule goes on, an average of the weights takes them in again, the random numbers it drew are gone.
+After `trainer.max_skipped` such steps in a row `DivergedError` is raised, and the trainer goes back to a checkpoint.
 """
 
 from __future__ import annotations
@@ -9,18 +14,20 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from rnnlab.config import TrainerConfig
 from rnnlab.data.windows import Window
-from rnnlab.errors import DivergedError
-from rnnlab.models.state import State, detach, reset
+from rnnlab.errors import DivergedError, OutOfMemoryError, out_of_memory
+from rnnlab.models.state import State, choose, detach, reset
 from rnnlab.tasks.base import Task
 from rnnlab.training.counters import Counters
+from rnnlab.training.logs import log
 from rnnlab.training.optimizers import Schedule
 from rnnlab.training.parts import Part, nobody_asks
 from rnnlab.training.precision import autocast
+from rnnlab.training.randomness import random_state, set_random_state
 from rnnlab.training.update import Made, Update
 
 
@@ -73,12 +80,45 @@ class Steps:
             counters: say which step it is, and are moved on.
 
         Raises:
-            DivergedError: a number is not finite, and was read at once; nothing has changed.
+            DivergedError: this step is one too many that is not finite, and was read at once.
+            OutOfMemoryError: there is not enough memory for the windows; nothing has changed, no random number either.
         """
         self._schedule.before_step(counters.step, counters.epoch)
         self._optimizer.zero_grad(set_to_none=True)
+        before, random = self.state, random_state(self._device)
+        try:
+            made = self._differentiate(group, counters)
+        except (MemoryError, RuntimeError) as error:
+            if (mistake := out_of_memory(error)) is None:
+                raise
+            self._optimizer.zero_grad(set_to_none=True)
+            self.state = before
+            set_random_state(random, self._device)
+            raise OutOfMemoryError(f"at step {counters.step}: {mistake}") from error
+        spoiled = made.spoiled() if self._update.defers else None
+        if spoiled is None and not made.is_finite():
+            self._optimizer.zero_grad(set_to_none=True)
+            self.state = _without(before, group)
+        else:
+            with self.part("clip"):
+                scale = self._update.clip(made)
+            with self.part("optimizer"):
+                self._update.apply(scale, spoiled)
+            if spoiled is not None:
+                self.state = choose(spoiled, _without(before, group), self.state)
+        counters.step += 1
+        if self._averaged is not None and counters.epoch >= self._config.averaging_start_epoch:
+            self._averaged.update_parameters(self._model)
+        counters.tokens += sum(window.num_tokens for window in group)
+        self._unread.append(made)
+        if not self._update.defers:
+            self.read(counters)
+
+    def _differentiate(self, group: list[Window], counters: Counters) -> Made:
+        """Run the windows of a group forward and backward, and carry the state on."""
         num_targets = sum(window.num_targets for window in group)
-        nats, hits = [], []
+        nats: list[Tensor] = []
+        hits: list[Tensor | int] = []
         for window in group:
             # Values cross the edge between windows, gradients do not.
             state = detach(reset(self.state, window.starts))
@@ -94,19 +134,10 @@ class Steps:
         self.state = detach(self.state)
         with self.part("clip"):
             norm = self._update.gradient_norm()
-            made = Made(counters.step, self._schedule.lr, nats, hits, num_targets, norm)
-            if not self._update.defers:
-                self._refuse_non_finite(made)
-            scale = self._update.clip(made)
-        with self.part("optimizer"):
-            self._update.apply(made, scale)
-        counters.step += 1
-        if self._averaged is not None and counters.epoch >= self._config.averaging_start_epoch:
-            self._averaged.update_parameters(self._model)
-        counters.tokens += sum(window.num_tokens for window in group)
-        self._unread.append(made)
-        if not self._update.defers:
-            self.read(counters)
+        windows = (counters.index, counters.index + len(group))
+        made = Made(counters.step, self._schedule.lr, nats, hits, num_targets, norm)
+        made.epoch, made.windows = counters.epoch, windows
+        return made
 
     def read(self, counters: Counters) -> None:
         """Read the numbers of the steps since this was last asked, which waits for the device, and add them up.
@@ -115,11 +146,15 @@ class Steps:
             counters: their sums grow.
 
         Raises:
-            DivergedError: those of a step are not finite; neither it nor any later one has changed a weight.
+            DivergedError: as many steps in a row as are allowed were skipped, whatever came after them.
         """
         unread, self._unread = self._unread, []
         for made in unread:
-            loss, norm = self._refuse_non_finite(made)
+            if not made.is_finite():
+                self._note_skipped(made, counters)
+                continue
+            counters.skipped_in_a_row = 0
+            loss, norm = made.loss(), float(made.norm)
             largest = None if made.largest is None else float(made.largest)
             counters.sum_nats += sum(float(nats) for nats in made.nats)
             counters.sum_hits += sum(int(hits) for hits in made.hits)
@@ -128,21 +163,47 @@ class Steps:
             counters.sum_steps += 1
             self.shown = {"loss": loss, "grad_norm": norm}
 
-    def _refuse_non_finite(self, made: Made) -> tuple[float, float]:
-        """Stop before nan or infinity reaches a weight.
+    def forget(self) -> None:
+        """Drop what was not read: the run goes on from elsewhere."""
+        self._unread = []
+        self._optimizer.zero_grad(set_to_none=True)
 
-        Returns:
-            Loss, nats per target, and gradient norm.
+    def refuse_spoiled_weights(self, counters: Counters) -> None:
+        """Let nothing be saved that no step can mend: an update of finite numbers may still overflow.
 
         Raises:
-            DivergedError: one of them is not finite.
+            DivergedError: a weight is nan or infinite.
         """
-        loss, norm = sum(float(nats) for nats in made.nats) / made.num_targets, float(made.norm)
-        for name, value in (("loss", loss), ("gradient norm", norm)):
-            if not math.isfinite(value):
+        for name, parameter in self._model.named_parameters():
+            if not bool(parameter.detach().isfinite().all()):
                 raise DivergedError(
-                    f"{name} is {value} at step {made.step}; nothing was updated. "
-                    f"Try a lower optimizer.lr (now {made.lr:g}) or trainer.clip_grad_norm "
-                    f"(now {'null' if (limit := self._config.clip_grad_norm) is None else limit})"
+                    f"weight {name} is not finite at step {counters.step}, learning rate {self._schedule.lr:g}"
                 )
-        return loss, norm
+
+    def _note_skipped(self, made: Made, counters: Counters) -> None:
+        """Count a step that changed nothing.
+
+        Raises:
+            DivergedError: it is one too many.
+        """
+        counters.skipped += 1
+        counters.skipped_in_a_row += 1
+        loss, limit = made.loss(), self._config.max_skipped
+        first, end = made.windows
+        windows = f"window {first}" if end == first + 1 else f"windows {first} to {end - 1}"
+        what = f"gradient norm is {float(made.norm)}" if math.isfinite(loss) else f"loss is {loss}"
+        found = f"{what} at step {made.step} (epoch {made.epoch + 1}, {windows}), learning rate {made.lr:g}"
+        if counters.skipped_in_a_row >= limit:
+            clip = self._config.clip_grad_norm
+            raise DivergedError(
+                f"{found}, gradient norm {float(made.norm):g}, {limit} such step{'s' * (limit > 1)} in a row; "
+                f"trainer.clip_grad_norm is {'null' if clip is None else clip}"
+            )
+        log.warning("%s: skipped, %d of %d in a row", found, counters.skipped_in_a_row, limit)
+
+
+def _without(state: State, group: list[Window]) -> State:
+    """The state before a group of windows, with the rows zeroed that began a new sequence in them."""
+    for window in group:
+        state = reset(state, window.starts)
+    return detach(state)

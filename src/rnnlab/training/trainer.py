@@ -4,39 +4,57 @@ One step: fetch the windows, forward, backward, clip (nan stops before any weigh
 `steps.py`), log, and when it is due evaluate and save. Everything that a later step depends on is in `Counters`, the
 carried state or the generators, and all of it is in every checkpoint: a run that is stopped and resumed equals the
 uninterrupted one bit for bit on a CPU.
+
+Where too many steps in a row were not finite, the run goes back to the last checkpoint before them, or to its
+beginning, and goes on from there with half the rate, twice at most. Which one that is depends on no interruption, and
+what was logged since is cut off, as when a run is resumed: an interrupted run goes back as the uninterrupted one does.
 """
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
-from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
+from rnnlab.disk import check_space
+from rnnlab.errors import CheckpointError, ConfigError, DivergedError, OutOfMemoryError, StoppedError, UserError
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.live import live_signals
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.averaging import build_average
-from rnnlab.training.checkpoint import load_model, load_training, mend_best, save_checkpoint, weight_difference
+from rnnlab.training.board import Board
+from rnnlab.training.checkpoint import has_saved, load_model, load_training, mend_best, save_checkpoint
 from rnnlab.training.counters import Counters, count_steps
-from rnnlab.training.logs import EventLog, Progress, log
-from rnnlab.training.optimizers import Schedule, build_optimizer
+from rnnlab.training.fits import (
+    counters_from,
+    identity,
+    identity_difference,
+    learned_settings,
+    settings_difference,
+    state_difference,
+)
+from rnnlab.training.logs import EventLog, Progress, log, write_samples
+from rnnlab.training.metrics import MetricsFile
+from rnnlab.training.optimizers import Schedule, build_optimizer, load_optimizer, num_slots
 from rnnlab.training.precision import autocast
 from rnnlab.training.profiling import Profile
+from rnnlab.training.randomness import random_state, set_random_state
 from rnnlab.training.signals import StopSignals
 from rnnlab.training.steps import Steps
 
 # Told the facts of result.json at each evaluation.
 Report = Callable[[dict[str, Any]], None]
+MAX_ROLLBACKS = 2
 
 
 class Trainer:
@@ -65,6 +83,7 @@ class Trainer:
         self.best_metrics: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.optimizer = build_optimizer(model.parameters(), config.optimizer)
+        self._groups = [dict(group) for group in self.optimizer.param_groups]
         self.total_steps = count_steps(task, config.trainer)
         self.schedule = Schedule(
             self.optimizer,
@@ -76,6 +95,7 @@ class Trainer:
         self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
+        self._board: Board | None = None
         self._xray_seconds = 0.0  # of this process, as the next
         self._step_seconds = 0.0
         if config.trainer.xray_every is not None and not can_unroll(model):
@@ -83,57 +103,101 @@ class Trainer:
                 f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it "
                 "has no recurrent layers of rnnlab.cells; set null"
             )
+        self._lines: MetricsFile | None = None
+        self._saving_seconds = 0.0
+        self._learned = learned_settings(config)
+        self._allowed: Collection[str] = ()
+        self._random = random_state(device)  # at the beginning: a resumed run may have to go back there
+        self._beginning: dict[str, Any] | None = None
 
-    def resume(self) -> None:
-        """Go on from the newest checkpoint of the run that verifies.
+    def resume(self, allowed: Collection[str] = ()) -> None:
+        """Go on from the newest checkpoint of the run that verifies; where none was ever written, from the beginning.
+
+        Args:
+            allowed: settings that may differ from those it was written with, dotted; `task.corpus`: the corpus may.
 
         Raises:
-            CheckpointError: there is none, or it is of another model.
+            CheckpointError: none verifies, or it is of another model, optimizer, corpus or vocabulary, or of other
+                settings.
         """
+        if not has_saved(self.run / "checkpoints"):
+            log.info("the run ended before its first checkpoint: it begins again")
+            return
         _, saved = load_training(self.run / "checkpoints")
+        self._allowed = allowed
+        self._check(saved)
+        if saved["counters"]["safe_step"] < 0:
+            self._beginning = self._state_at_start()
+        self._restore(saved)
+        log.info("resumed at step %d, epoch %d", self.counters.step, self.counters.epoch + 1)
+
+    def _check(self, saved: dict[str, Any]) -> None:
+        """Refuse a checkpoint of something else.
+
+        Raises:
+            CheckpointError: it is; nothing of it was taken over.
+        """
+        of_data = identity(self.task, self._learned)
+        del of_data["settings"]  # which are compared one by one
+        if "task.corpus" in self._allowed:
+            del of_data["corpus"]
         parts = {"model": self.model} if self.averaged is None else {"model": self.model, "averaged": self.averaged}
-        for name, part in parts.items():
-            if difference := weight_difference(saved[name], part.state_dict()):
-                raise CheckpointError(f"the checkpoint in {self.run} does not fit this model: {difference}")
-            part.load_state_dict(saved[name])
-        try:
-            self.optimizer.load_state_dict(saved["optimizer"])
-        except (ValueError, KeyError) as error:
-            reason = str(error).replace("\n", " ")
-            raise CheckpointError(f"the checkpoint in {self.run} does not fit this optimizer: {reason}") from error
+        difference = (
+            identity_difference(saved.get("identity", {}), of_data)
+            or state_difference(saved, parts, self.optimizer)
+            or settings_difference(saved["settings"], self._learned, self._allowed)
+        )
+        if difference:
+            raise CheckpointError(f"the checkpoint in {self.run} does not fit this run: {difference}")
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        """Take over a state that fits."""
+        self.model.load_state_dict(saved["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(saved["averaged"])
+        now = self._settings.optimizer.lr
+        before = saved["settings"].get("optimizer.lr", now)
+        load_optimizer(self.optimizer, saved["optimizer"], self._groups, 1.0 if before == now else now / before)
         self.schedule.load_state_dict(saved["schedule"])
-        self.counters = Counters(**saved["counters"])
-        self.metrics, self.best_metrics = saved["metrics"], saved["best_metrics"]
-        if not mend_best(self.run / "checkpoints", self.counters.best_step):
+        self.counters = counters_from(saved["counters"])
+        self.schedule.rollbacks = self.counters.rollbacks
+        if self.counters.safe_step >= 0:
+            self._beginning = None
+        self.metrics, self.best_metrics = dict(saved["metrics"]), dict(saved["best_metrics"])
+        if self.counters.step and not mend_best(self.run / "checkpoints", self.counters.best_step):
             self.counters.forget_best()
             self.best_metrics = {}
         self.steps.state = _to(saved["state"], self.device)
-        self._events = EventLog(self.run, saved["events"])
+        for file in (self._events, self._lines):
+            if file is not None:
+                file.close()
+        self._open_logs(saved["events"], saved.get("metrics_bytes", 0))
         # Last: building models and optimizers may have drawn numbers.
-        torch.set_rng_state(saved["rng"]["cpu"])
-        if self.device.type == "cuda":
-            for rng in saved["rng"]["cuda"][:1]:
-                torch.cuda.set_rng_state(rng, self.device)
-        log.info("resumed at step %d, epoch %d", self.counters.step, self.counters.epoch + 1)
+        set_random_state(saved["rng"], self.device)
 
     def fit(self) -> None:
         """Train until a limit, then score the test split with the best weights; `facts` has the scores.
 
         Raises:
-            DivergedError: a loss or gradient was not finite; no weight has seen it.
+            DivergedError: losses or gradients were not finite, after going back with lower rates too; no weight has
+                seen one.
+            OutOfMemoryError: a step's windows do not fit; the state before it is saved.
+            CannotWriteError: the disk takes no checkpoint; those before verify.
             StoppedError: a signal came; the state is saved.
         """
+        copies = 2 + num_slots(self.optimizer) + (self.averaged is not None)
+        size = copies * sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
+        check_space(self.run, size, f"checkpoints in {self.run}")
         if self._events is None:
-            self._events = EventLog(self.run)
-            self._events.hparams(self._settings, f"valid/{self.task.metric}")
+            self._beginning = self._state_at_start()
+            self._begin_logs()
+        assert self._events is not None
+        assert self._lines is not None
         progress = Progress(self.total_steps, self.counters.step)
         try:
             with StopSignals() as signals:
-                while (reason := self.counters.reason_to_end(self._config)) is None:
-                    self._train_epoch(progress, signals)
-                if self.counters.evaluated_at != self.counters.step:
-                    self._evaluate()
-                    self._save()
+                while (reason := self._train(progress, signals)) is None:
+                    pass
                 self._raise_if_stopped(signals)
             progress.close()
             if self._profile is not None:
@@ -143,6 +207,75 @@ class Trainer:
         finally:
             progress.close()
             self._events.close()
+            self._lines.close()
+
+    def _train(self, progress: Progress, signals: StopSignals) -> str | None:
+        """Train and score until a limit, or until the run had to go back.
+
+        Returns:
+            The limit; None: train again.
+        """
+        try:
+            while (reason := self.counters.reason_to_end(self._config)) is None:
+                self._train_epoch(progress, signals)
+            if self.counters.evaluated_at != self.counters.step:
+                self._evaluate(has_gradients=False)
+                self._save(is_due=True)
+            return reason
+        except DivergedError as error:
+            self._roll_back(error)
+        except OutOfMemoryError as error:
+            raise self._saved_before(error) from error
+        return None
+
+    def _roll_back(self, error: DivergedError) -> None:
+        """Go back to the checkpoint before the trouble, or to the beginning, and halve the rate.
+
+        Raises:
+            DivergedError: that was done often enough.
+        """
+        self.steps.forget()
+        counters, rollbacks = self.counters, self.counters.rollbacks + 1
+        if rollbacks > MAX_ROLLBACKS:
+            lr = self._settings.optimizer.lr
+            raise DivergedError(
+                f"{error}, after {MAX_ROLLBACKS} roll-backs with half the rate each; the last checkpoint is intact. "
+                f"Try optimizer.lr={lr / 10:g} (now {lr:g}), or a lower trainer.clip_grad_norm"
+            ) from error
+        if self._beginning is not None:
+            self._restore(self._beginning)
+            self._begin_logs()
+        else:
+            saved = load_training(self.run / "checkpoints", newest=counters.safe_step)[1]
+            self._check(saved)
+            self._restore(saved)
+        self.counters.rollbacks = rollbacks
+        self.counters.skipped_in_a_row = 0
+        self.schedule.roll_back(rollbacks)
+        log.warning(
+            "%s; back to step %d with half the rate, %d of %d", error, self.counters.step, rollbacks, MAX_ROLLBACKS
+        )
+
+    def _saved_before(self, error: OutOfMemoryError) -> OutOfMemoryError:
+        """Save the state before the step that did not fit, if that can be done; return what there is to say."""
+        try:
+            self._save()
+        except (UserError, MemoryError, RuntimeError):
+            return error
+        return OutOfMemoryError(f"{error}. The state before the step is saved")
+
+    def _begin_logs(self) -> None:
+        """Open the files of a run that begins, if that was not done."""
+        if self._events is None:
+            self._open_logs({}, 0)
+        assert self._board is not None
+        self._board.begin()
+
+    def _open_logs(self, offsets: dict[str, int], metrics_bytes: int) -> None:
+        """Open the files of a run's numbers, where its checkpoint says that they end."""
+        self._events = EventLog(self.run, offsets)
+        self._lines = MetricsFile(self.run, metrics_bytes)
+        self._board = Board(self._events, self.task, self._settings, self.run, self.device)
 
     def _train_epoch(self, progress: Progress, signals: StopSignals) -> None:
         """Train from the current window to the end of the pass, or to a limit."""
@@ -178,11 +311,15 @@ class Trainer:
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
-                self._evaluate()
-            if due or (config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0):
+                self._evaluate(has_gradients=True)
+            is_time = config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0
+            if due or is_time:
+                self._save(is_due=True)
+            elif signals.received or signals.asked_to_save:
                 self._save()
-            elif signals.received:
-                self._save()
+            if signals.asked_to_save:
+                signals.asked_to_save = False
+                log.info("saved at step %d, as SIGUSR1 asked", counters.step)
             self._raise_if_stopped(signals)
             if counters.index == 0:
                 break
@@ -193,9 +330,7 @@ class Trainer:
         lengths = window.lengths
         found = live_signals(self.model, window.inputs.to(self.device), lengths, self.counters.step)
         self._xray_seconds += time.perf_counter() - began
-        assert self._events is not None
-        self._events.scalars({f"xray/{name}": value for name, value in found.items()}, self.counters.step)
-        self._events.scalars({"speed/xray_share": self._xray_share}, self.counters.step)
+        self._note({f"xray/{name}": value for name, value in found.items()}, {"speed/xray_share": self._xray_share})
 
     @property
     def _xray_share(self) -> float:
@@ -219,52 +354,47 @@ class Trainer:
         self.steps.make(group, self.counters)
         return self.steps.shown
 
-    def _evaluate(self) -> None:
-        """Score the validation split, log it, and remember whether it is the best so far."""
+    def _evaluate(self, *, has_gradients: bool) -> None:
+        """Score the validation split, log it, and remember whether it is the best so far.
+
+        Args:
+            has_gradients: whether those of the last step are there to be shown.
+        """
         self.steps.read(self.counters)  # a run that has diverged ends here
         counters = self.counters
         model = self.scored_model
-        results = self.score("valid").results()
+        scores = self.score("valid")
+        results = scores.results()
         self.metrics |= {f"valid/{name}": value for name, value in results.items()}
         value = results[self.task.metric]
         if counters.note_score(value, higher_is_better=self.task.higher_is_better):
             self.best_metrics = dict(self.metrics)
         self.schedule.after_evaluation(value)
-        assert self._events is not None
-        self._events.scalars({f"valid/{name}": value for name, value in results.items()}, counters.step)
+        assert self._board is not None
+        self._note({f"valid/{name}": value for name, value in results.items()})
+        self._board.scores("valid", scores, counters.step)
         config = self._config
         if config.num_samples:
             texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
-            for number, text in enumerate(texts):
-                self._events.text(f"samples/{number}", text, counters.step)
-            self._write_samples(texts)
-        if config.histograms:
-            window = self.task.score_windows("valid", config.eval_batch_size)[0].to(self.device)
-            self._events.look_inside(self.model, model, window, counters.step)
+            self._board.samples(texts, counters.step)
+            write_samples(self.run, counters.step, texts)
+        self._board.inside(self.model, model, counters.step, has_gradients=has_gradients)
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
         self._report(self.facts())
 
-    def _write_samples(self, texts: list[str]) -> None:
-        """Keep the texts in samples/ too, for those who read without TensorBoard."""
-        folder = self.run / "samples"
-        path = folder / f"step-{self.counters.step:08d}.txt"
-        try:
-            folder.mkdir(exist_ok=True)
-            path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error
-
     def _finish(self) -> None:
         """Score the test split with the best weights."""
-        assert self._events is not None
         self.scored_model.load_state_dict(load_model(self.run / "checkpoints", "best"))
         scores = self.score("test")
         results = {f"test/{name}": value for name, value in scores.results().items()}
         self.metrics = {**self.best_metrics, **results}  # of the same weights
         self.details = scores.details()
-        self._events.scalars(results, self.counters.step)
+        self._note(results)
+        assert self._board is not None
+        self._board.scores("test", scores, self.counters.step)
+        self._board.end()
 
     def score(self, split: str) -> Scores:
         """Score the weights in use on a split."""
@@ -294,6 +424,9 @@ class Trainer:
             "steps": counters.step,
             "epochs": round(self._epochs_done(), 4),
             "seconds": round(counters.seconds, 3),
+            "checkpoint_seconds": round(self._saving_seconds, 3),  # of this process
+            "skipped_steps": counters.skipped,
+            "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
             **({} if self._config.xray_every is None else {"xray_share": round(self._xray_share, 5)}),
             **self.details,
@@ -302,29 +435,57 @@ class Trainer:
     def _log_step(self) -> None:
         """Write the means since the last TensorBoard point."""
         counters = self.counters
-        loss = counters.sum_nats / counters.sum_targets
-        assert self._events is not None
-        self._events.scalars(
-            {
+        values = {}
+        if counters.sum_steps:  # else all were skipped
+            loss = counters.sum_nats / counters.sum_targets
+            measures = self.task.measures(loss, counters.sum_hits / counters.sum_targets)
+            values = {
                 "train/loss": loss,
-                **{
-                    f"train/{k}": v
-                    for k, v in self.task.measures(loss, counters.sum_hits / counters.sum_targets).items()
-                },
+                **{f"train/{name}": value for name, value in measures.items()},
                 "optim/grad_norm": self.steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
-                "optim/lr": self.schedule.lr,
-                "speed/tokens_per_second": counters.tokens / counters.seconds,
-            },
-            counters.step,
-        )
+            }
+        values |= {"optim/lr": self.schedule.lr, "optim/skipped": counters.skipped}
+        self._note(values, {"speed/tokens_per_second": counters.tokens / counters.seconds})
         counters.clear_sums()
 
-    def _save(self) -> None:
-        """Write a checkpoint between two steps, after all log lines of the step."""
-        self.steps.read(self.counters)
+    def _note(self, values: dict[str, float], of_the_clock: dict[str, float] | None = None) -> None:
+        """Write numbers of the present step to TensorBoard, and those that are not the clock's to metrics.jsonl."""
         assert self._events is not None
-        training = {
+        assert self._lines is not None
+        self._events.scalars(values | (of_the_clock or {}), self.counters.step)
+        self._lines.write(self.counters.step, self._epochs_done(), values)
+
+    def _save(self, *, is_due: bool = False) -> None:
+        """Write a checkpoint between two steps, after all log lines of the step.
+
+        Args:
+            is_due: whether an uninterrupted run would have written it, too: one to go back to.
+        """
+        counters = self.counters
+        began = time.perf_counter()
+        self.steps.read(counters)
+        self.steps.refuse_spoiled_weights(counters)
+        assert self._events is not None
+        assert self._lines is not None
+        if is_due and counters.skipped_in_a_row == 0:
+            counters.safe_step, counters.safe_best_step = counters.step, counters.best_step
+        save_checkpoint(
+            self.run / "checkpoints",
+            counters.step,
+            self.scored_model.state_dict(),
+            self._state(self._events.offsets(), self._lines.size()),
+            best=counters.best_step == counters.step,
+            keep=(counters.safe_step, counters.safe_best_step),
+            identity=identity(self.task, self._learned),
+        )
+        self._saving_seconds += time.perf_counter() - began
+        if counters.safe_step >= 0:
+            self._beginning = None
+
+    def _state(self, events: dict[str, int], metrics_bytes: int) -> dict[str, Any]:
+        """Everything that a later step depends on, and how much of the logs belongs to it."""
+        return {
             "model": self.model.state_dict(),
             "averaged": {} if self.averaged is None else self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -333,16 +494,15 @@ class Trainer:
             "counters": asdict(self.counters),
             "metrics": self.metrics,
             "best_metrics": self.best_metrics,
-            "rng": {"cpu": torch.get_rng_state(), "cuda": _cuda_rng_states(self.device)},
-            "events": self._events.offsets(),
+            "rng": random_state(self.device),
+            "events": events,
+            "metrics_bytes": metrics_bytes,
+            "settings": self._learned,
         }
-        save_checkpoint(
-            self.run / "checkpoints",
-            self.counters.step,
-            self.scored_model.state_dict(),
-            training,
-            best=self.counters.best_step == self.counters.step,
-        )
+
+    def _state_at_start(self) -> dict[str, Any]:
+        """A copy of the state before the first step; it knows no event files."""
+        return {**copy.deepcopy(self._state({}, 0)), "rng": self._random}
 
     def _epochs_done(self) -> float:
         if self.counters.index == 0:
@@ -351,11 +511,6 @@ class Trainer:
 
     def _shown_best(self) -> str:
         return f"valid/{self.task.metric} {self.counters.best_score:.4f}"
-
-
-def _cuda_rng_states(device: torch.device) -> list[Tensor]:
-    # Of the device in use alone: asking for all would start every other GPU too.
-    return [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
 
 
 def _to(state: State, device: torch.device) -> State:

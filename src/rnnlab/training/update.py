@@ -4,8 +4,8 @@ Clipping is a cure for exploding gradients (Pascanu, Mikolov & Bengio 2013). It 
 gradients: torch's fused optimizers divide by a scale as they read them, and a norm below the limit leaves them alone.
 
 On a CPU the norm is read before the weights change. On a GPU reading it would make the host wait in every step, so the
-fused optimizer itself looks at a flag and leaves the weights as they are once a loss or norm was not finite: the flag
-stays up until the host reads the numbers, some steps later, and ends the run.
+fused optimizer itself looks at the flag of the step and leaves the weights and its own state as they are where a loss
+or norm was not finite; the host learns of it when it reads the numbers, some steps later.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Made:
         num_targets: predictions of all windows.
         norm: global gradient norm before clipping, a scalar.
         largest: largest gradient entry before entries are cut, a scalar; None where they are not.
+        epoch: pass that the windows are of, from 0.
+        windows: first window of the step and the one after its last, in the pass.
     """
 
     step: int
@@ -40,6 +42,21 @@ class Made:
     num_targets: int
     norm: Tensor
     largest: Tensor | None = None
+    epoch: int = 0
+    windows: tuple[int, int] = (0, 0)
+
+    def loss(self) -> float:
+        """Nats per target; waits for the device."""
+        return sum(float(nats) for nats in self.nats) / self.num_targets
+
+    def is_finite(self) -> bool:
+        """Whether the loss of each window and the norm are; waits for the device."""
+        return all(math.isfinite(float(number)) for number in (self.norm, *self.nats))
+
+    def spoiled(self) -> Tensor:
+        """The same for the device alone: a scalar, 1 where one is not finite, else 0."""
+        numbers = torch.stack([self.norm, *(nats.to(self.norm) for nats in self.nats)])
+        return (~numbers.isfinite().all()).to(self.norm)
 
 
 class Update:
@@ -70,7 +87,6 @@ class Update:
         self._max_norm = math.inf if max_norm is None else max_norm
         self._max_value = max_value
         self._parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
-        self._spoiled = torch.zeros((), device=device)  # 1 once a step was not finite
         self.defers = device.type == "cuda" and self._is_fused
 
     def gradient_norm(self) -> Tensor:
@@ -97,20 +113,19 @@ class Update:
             nn.utils.clip_grad_value_(self._parameters, self._max_value)
         return None
 
-    def apply(self, made: Made, scale: Tensor | None) -> None:
-        """Change the weights; where this defers, only if this step and all before it were finite.
+    def apply(self, scale: Tensor | None, spoiled: Tensor | None = None) -> None:
+        """Change the weights.
 
         Args:
-            made: the step.
             scale: from `clip`.
+            spoiled: a scalar, 1: do not, and leave the optimizer's state as it is, too. For fused optimizers.
         """
         optimizer = self._optimizer
         if scale is not None:
             optimizer.grad_scale = scale  # pyright: ignore[reportAttributeAccessIssue]
-        if self.defers:
-            numbers = torch.stack([made.norm, *(nats.to(made.norm) for nats in made.nats)])
-            self._spoiled = torch.maximum(self._spoiled, (~numbers.isfinite().all()).to(self._spoiled))
-            optimizer.found_inf = self._spoiled  # pyright: ignore[reportAttributeAccessIssue]
+        if spoiled is not None:
+            self._begin_momentum()
+            optimizer.found_inf = spoiled  # pyright: ignore[reportAttributeAccessIssue]
         try:
             optimizer.step()
         finally:
@@ -122,6 +137,16 @@ class Update:
         return norm > self._max_norm or (
             self._max_value is not None and largest is not None and largest > self._max_value
         )
+
+    def _begin_momentum(self) -> None:
+        """Make SGD's buffers, of zeros, before its first step: if it skips that, it leaves them as memory was."""
+        if not isinstance(self._optimizer, torch.optim.SGD):
+            return
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"] if group["momentum"] else ():
+                state = self._optimizer.state[parameter]
+                if state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters if p.grad is not None]

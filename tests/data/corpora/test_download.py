@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from rnnlab.data.corpora import download as module
-from rnnlab.data.corpora.download import convert_reviews, download, write_whole
+from rnnlab.data.corpora.download import convert_reviews, download, watch, write_whole
 from rnnlab.data.corpora.table import Archive, Corpus, CorpusFile, Kind
 from rnnlab.errors import CannotWriteError, DataError
 
@@ -96,6 +96,15 @@ def test_an_archive_with_too_many_members_is_refused(tmp_path, monkeypatch):
         convert_reviews(archive_of(tmp_path / "a.tar.gz", reviews()), reviews_each=2)
 
 
+def test_an_archive_that_unpacks_without_end_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MAX_UNPACKED_BYTES", 100_000)
+    bomb = [("aclImdb/labeledBow.feat", bytes(1 << 20)), *reviews()]
+    path = archive_of(tmp_path / "a.tar.gz", bomb)
+    assert path.stat().st_size < 5_000
+    with pytest.raises(DataError, match="unpacks to more than 100,000 bytes"):
+        convert_reviews(path, reviews_each=2)
+
+
 def corpus_of(**changes):
     file = CorpusFile(name="train.csv", sha256="0" * 64, url="https://example.org/train.csv")
     values = {"name": "tiny", "kind": Kind.LABELLED, "note": "", "licence": "", "counts": {}, "files": (file,)}
@@ -107,7 +116,7 @@ def test_an_archive_is_fetched_converted_and_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "REVIEWS_EACH", 2)
     fetched = []
 
-    def fetch(url, sha256, folder, name):
+    def fetch(url, sha256, folder, name, max_bytes):
         fetched.append((url, sha256, name))
         return archive.rename(folder / name)
 
@@ -162,6 +171,40 @@ def test_a_good_download_is_kept(tmp_path, monkeypatch, caplog):
     download(corpus_of(files=(file,)), tmp_path / "tiny")
     assert (tmp_path / "tiny" / "a.txt").read_bytes() == b"good"
     assert "downloading https://example.org/a.txt" in caplog.text
+
+
+def answer(status, content=b"", **headers):
+    """What a server answers, as requests has it before anything of it is read."""
+    import requests
+
+    response = requests.Response()
+    response.status_code, response.url, response.raw = status, "https://example.org/a.txt", io.BytesIO(content)
+    response.headers.update(headers)
+    return response
+
+
+@pytest.mark.parametrize("target", ["http://example.org/a.txt", "ftp://example.org/a", "file:///etc/passwd"])
+def test_a_server_cannot_lead_away_from_https(target):
+    with pytest.raises(DataError, match=f"by https only, got {target}"):
+        watch(10)(answer(302, location=target))
+    for fine in ("https://mirror.example.org/a.txt", "/b.txt"):
+        watch(10)(answer(302, location=fine))
+
+
+def test_a_server_cannot_send_more_than_the_file_has(tmp_path, monkeypatch):
+    import requests
+
+    monkeypatch.setattr(module, "_MAX_FILE_BYTES", 1000)
+
+    def get(url, *_, hooks, **__):
+        response = answer(200, bytes(2000))
+        hooks["response"](response)
+        return response
+
+    monkeypatch.setattr(requests, "get", get)
+    with pytest.raises(DataError, match="sends more than the 1,000 bytes it should have"):
+        download(corpus_of(), tmp_path / "tiny")
+    assert list((tmp_path / "tiny").iterdir()) == []
 
 
 def test_only_https_is_fetched(tmp_path):

@@ -77,7 +77,7 @@ class Process:
         """Start it; it loads torch while others start."""
         self._name = f"{case.name}: {contender}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rnnlab.benchmarks.steps.worker"],
+            [sys.executable, "-P", "-m", "rnnlab.benchmarks.steps.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

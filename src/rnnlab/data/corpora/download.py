@@ -9,12 +9,17 @@ import logging
 import re
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from rnnlab.data.corpora.table import Corpus
 from rnnlab.data.files import write_whole
 from rnnlab.errors import CannotWriteError, DataError
+
+if TYPE_CHECKING:
+    from requests import Response
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +30,8 @@ _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EP
 _MEMBER = re.compile(r"aclImdb/(train|test)/(neg|pos)/(\d{1,5})_(\d{1,2})\.txt")
 _MAX_MEMBERS = 150_000
 _MAX_REVIEW_BYTES = 1 << 17
+_MAX_UNPACKED_BYTES = 1 << 30
+_MAX_FILE_BYTES = 1 << 26  # of a download without a size in the table
 REVIEWS_EACH = 12_500
 
 
@@ -39,9 +46,10 @@ def download(corpus: Corpus, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if corpus.archive is None:
             for file in corpus.files:
-                _fetch(file.url, file.sha256, folder, file.name)
+                _fetch(file.url, file.sha256, folder, file.name, _MAX_FILE_BYTES)
             return
-        archive = _fetch(corpus.archive.url, corpus.archive.sha256, folder, Path(corpus.archive.url).name)
+        source = corpus.archive
+        archive = _fetch(source.url, source.sha256, folder, Path(source.url).name, source.size)
         if archive.stat().st_size != corpus.archive.size:
             raise DataError(f"{archive}: got {archive.stat().st_size} bytes, wanted {corpus.archive.size}; remove it")
         log.info("converting %s", archive)
@@ -75,6 +83,8 @@ def convert_reviews(archive: Path, reviews_each: int) -> dict[str, bytes]:
             for count, member in enumerate(members):
                 if count > _MAX_MEMBERS:
                     raise DataError(f"{archive} has more than {_MAX_MEMBERS:,} members; it is not the known archive")
+                if member.offset_data + member.size > _MAX_UNPACKED_BYTES:
+                    raise DataError(f"{archive} unpacks to more than {_MAX_UNPACKED_BYTES:,} bytes; it is not the one")
                 match = _MEMBER.fullmatch(member.name)
                 if match is None or not member.isreg():
                     continue
@@ -107,16 +117,43 @@ def _to_csv(groups: Mapping[int, Mapping[int, tuple[str, str]]]) -> bytes:
     return rows.getvalue().encode()
 
 
-def _fetch(url: str, sha256: str, folder: Path, name: str) -> Path:
+def watch(max_bytes: int) -> Callable[..., None]:
+    """Make a hook for requests that refuses to be led away from https, and more bytes than a file has."""
+
+    def look_at(response: Response, **_: Any) -> None:
+        if response.is_redirect:
+            _check_address(urljoin(response.url, response.headers["location"]))
+        chunks = response.iter_content
+
+        def counted(*arguments: Any, **options: Any) -> Iterator[Any]:
+            count = 0
+            for chunk in chunks(*arguments, **options):
+                count += len(chunk)
+                if count > max_bytes:
+                    raise ValueError(f"{response.url} sends more than the {max_bytes:,} bytes it should have")
+                yield chunk
+
+        response.iter_content = counted
+
+    return look_at
+
+
+def _check_address(url: str) -> None:
+    if not url.startswith("https://"):
+        raise DataError(f"downloads are by https only, got {url}")
+
+
+def _fetch(url: str, sha256: str, folder: Path, name: str, max_bytes: int) -> Path:
     """One file by https, under a temporary name until its hash is checked."""
     import pooch
 
-    if not url.startswith("https://"):
-        raise DataError(f"downloads are by https only, got {url}")
+    _check_address(url)
     # pooch would announce the download a second time.
     pooch.get_logger().setLevel(logging.WARNING)
     log.info("downloading %s to %s", url, folder / name)
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT_SECONDS)
+    downloader = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), timeout=TIMEOUT_SECONDS, hooks={"response": watch(max_bytes)}
+    )
     # pooch types this parameter more narrowly than its own downloaders are.
     path = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=folder, downloader=downloader)  # pyright: ignore[reportArgumentType]
     return Path(path)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rnnlab.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 _FIELD_LIMIT = 2**31 - 1
+_MAX_LABEL = 200  # characters; what is longer is a text in the wrong column
 
 
 def read_rows(
@@ -34,7 +37,8 @@ def read_rows(
 
     Raises:
         DataError: the file's name ends in something else, a column is missing or there twice, a
-            quote is not closed, a row has too many or too few fields, a text or label is empty, or there is no row.
+            quote is not closed, a row has too many or too few fields, a text or label is empty, a label is no name, or
+            there is no row.
     """
     columns = [text_column, label_column, *(only or {})]
     match path.suffix.lower():
@@ -55,11 +59,24 @@ def read_rows(
             raise DataError(f"{path}, line {line}: empty text in column {text_column!r}; remove the row")
         if not label.strip():
             raise DataError(f"{path}, line {line}: empty label in column {label_column!r}; remove the row")
+        if wrong := _label_problem(label.strip()):
+            raise DataError(f"{path}, line {line}: {wrong} in column {label_column!r}; is it the right column?")
         texts.append(row_text)
         labels.append(label.strip())
     if not texts:
         raise DataError(f"{path} has no row of data")
     return texts, labels
+
+
+def _label_problem(label: str) -> str | None:
+    """Return why a label cannot be shown as the name of a class, or None."""
+    if len(label) > _MAX_LABEL:
+        return f"a label of {len(label):,} characters, wanted at most {_MAX_LABEL},"
+    if label.isprintable():
+        return None
+    if any(unicodedata.category(c) == "Cc" for c in label) or not any(c.isprintable() for c in label):
+        return f"the label {label!r}, which cannot be shown,"
+    return None
 
 
 def _delimited_rows(text: str, path: Path, columns: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -102,7 +119,7 @@ def _json_rows(text: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[
         if not row_text.strip():
             continue
         try:
-            row = json.loads(row_text)
+            row = json.loads(row_text, object_pairs_hook=_without_twins)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {line}: not JSON, {error}") from None
         if not isinstance(row, dict):
@@ -111,11 +128,28 @@ def _json_rows(text: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[
         for column in columns:
             if column not in row:
                 raise _missing(path, line, column, list(row))
-            if not isinstance(row[column], str | int):
-                kind = type(row[column]).__name__
+            value = row[column]
+            if not isinstance(value, str | int) or isinstance(value, bool):
+                kind = type(value).__name__
                 raise DataError(f"{path}, line {line}: {column!r} must be a string or a whole number, got {kind}")
-            values.append(str(row[column]))
+            if isinstance(value, str) and (escaped := next((c for c in value if c == "\0" or _is_half(c)), None)):
+                raise DataError(f"{path}, line {line}: {column!r} holds {escaped!r}, which is no character of a text")
+            values.append(str(value))
         yield line, values
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of a JSON object's pairs; json itself would silently keep the last of two equal keys."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return row
+
+
+def _is_half(character: str) -> bool:
+    """Whether it is half of a surrogate pair, which JSON can escape and no file can hold."""
+    return "\ud800" <= character <= "\udfff"
 
 
 def _missing(path: Path, line: int, column: str, there: Sequence[str]) -> DataError:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from rnnlab.generation.abc.music import Bar, read_music
+from rnnlab.generation.abc.music import read_music
 from rnnlab.generation.abc.read import read_tune
+from rnnlab.generation.abc.voice import Bar
 
 # Printed collections have slips of the pen: one wrong bar in ten is still a tune.
 MIN_FILLED_SHARE = 0.9

@@ -1,0 +1,121 @@
+"""What is trained: three tasks on made-up corpora, three cells, and settings that each keep state of their own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+TASKS = ("next_word", "sentiment", "music")
+CELLS = ("rnn", "lstm", "gru")
+
+# Settings beside the plain ones, whose state a resumed run needs; those of one task alone say which.
+VARIANTS: dict[str, list[str]] = {
+    "plain": [],
+    "average": ["trainer.averaging=ema", "trainer.averaging_decay=0.8"],
+    "late mean": ["trainer.averaging=mean", "trainer.averaging_start_epoch=1"],
+    "accumulate": ["trainer.accumulate=3"],
+    "early stopping": ["trainer.patience=7", "trainer.eval_every_steps=2", "optimizer.lr=1e-12"],
+    "plateau": ["scheduler=plateau", "optimizer=sgd", "optimizer.lr=2", "trainer.eval_every_steps=3"],
+    "cosine": ["scheduler=cosine", "scheduler.warmup_steps=5"],
+    "momentum": ["optimizer=sgd", "optimizer.momentum=0.9", "optimizer.lr=0.5"],
+    "dropouts": ["model.dropout=0.4", "model.weight_drop=0.2", "model.zoneout=0.1"],
+    "histograms": ["trainer.histograms=true"],
+    "bf16": ["trainer.precision=bf16"],
+}
+OF_TASK: dict[str, dict[str, list[str]]] = {
+    "next_word": {
+        "random windows": ["trainer.random_bptt=true", "trainer.bptt_len=18"],
+        "sampled words": ["model.sampled_words=8"],
+        "adaptive": ["model.decoder=adaptive", "model.cutoffs=[4,9]"],
+    },
+    "sentiment": {"both ways": ["model.bidirectional=true", "model.pooling=attention"]},
+    "music": {"short windows": ["trainer.bptt_len=24"]},
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command line, and a name for its run.
+
+    Attributes:
+        task: next_word, sentiment, music.
+        cell: rnn, lstm, gru.
+        variant: of `VARIANTS` or `OF_TASK`.
+        steps: optimizer updates.
+        extra: further settings, which win.
+    """
+
+    task: str
+    cell: str
+    variant: str = "plain"
+    steps: int = 24
+    extra: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        """Render for a report."""
+        return f"{self.task} {self.cell} ({self.variant})"
+
+    def settings(self, corpora: Path) -> list[str]:
+        """Everything of the command line but the run's name."""
+        given = {
+            "task": self.task,
+            "model": self.cell,
+            "task.corpus": str(corpora / FILES[self.task]),
+            "model.hidden_size": "6",
+            "model.embedding_size": "5",
+            "model.dropout": "0.3",
+            "model.num_layers": "2",
+            "optimizer.lr": "0.01",
+            "trainer.batch_size": {"next_word": "16", "sentiment": "24", "music": "8"}[self.task],
+            "trainer.max_epochs": "null",
+            "trainer.max_steps": str(self.steps),
+            "trainer.log_every_steps": "2",
+            "trainer.eval_every_steps": "6",
+            "trainer.checkpoint_every_steps": "4",
+            "trainer.num_samples": "1",
+            "trainer.sample_len": "6",
+            "trainer.threads": "1",
+            "seed": "3",
+        }
+        if self.task == "next_word":
+            given["trainer.bptt_len"] = "9"
+        own = VARIANTS[self.variant] if self.variant in VARIANTS else OF_TASK[self.task][self.variant]
+        for text in (*own, *self.extra):
+            key, _, value = text.partition("=")
+            given[key] = value
+        return [f"{key}={value}" for key, value in given.items()]
+
+
+FILES = {"next_word": "words.txt", "sentiment": "reviews.csv", "music": "tunes.abc"}
+
+
+def write_corpora(folder: Path) -> None:
+    """Make a small corpus for each task."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(11)
+    nouns, verbs = "dog fox hen cow pig owl".split(), "sees hears likes fears".split()
+    sentences = [f"the {draw.choice(nouns)} {draw.choice(verbs)} a {draw.choice(nouns)}" for _ in range(400)]
+    (folder / FILES["next_word"]).write_text("\n".join(sentences) + "\n")
+    rows = ["text,label"]
+    for number in range(200):
+        label, mood = [("neg", "sad grim"), ("pos", "glad warm")][number % 2]
+        words = [*draw.choices(nouns, k=draw.randint(1, 9)), draw.choice(mood.split()), str(number)]
+        rows.append(f"{' '.join(words)},{label}")
+    (folder / FILES["sentiment"]).write_text("\n".join(rows) + "\n")
+    with (folder / FILES["music"]).open("w") as file:
+        for number in range(50):
+            bars = ["".join(draw.choices("GABde", k=6)) for _ in range(draw.randint(2, 5))]
+            file.write(f"X:{number}\nT:Reel {number}\nM:6/8\nL:1/8\nK:G\n{'|'.join(bars)}|]\n\n")
+
+
+def jobs(steps: int, tasks: tuple[str, ...] = TASKS, cells: tuple[str, ...] = CELLS) -> Iterator[Job]:
+    """Yield jobs for ever: every task with every cell in turn, each time round with another variant."""
+    for turn in count():
+        for cell in cells:
+            for task in tasks:
+                variants = [*VARIANTS, *OF_TASK[task]]
+                # Cells are shifted against each other: nine jobs show three variants of each task.
+                yield Job(task, cell, variants[(turn + 4 * CELLS.index(cell)) % len(variants)], steps)

@@ -1,0 +1,78 @@
+"""metrics.jsonl: lines that any program reads, cut back to the checkpoint that a run goes on from."""
+
+import errno
+import json
+import math
+import os
+
+import pytest
+
+from rnnlab.errors import CannotWriteError
+from rnnlab.training.metrics import MetricsFile
+
+
+def write(folder, steps, size=0):
+    file = MetricsFile(folder, size)
+    for step in steps:
+        file.write(step, step / 10, {"train/loss": 1 / step})
+    kept = file.size()
+    file.close()
+    return kept
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_each_log_point_is_a_line_whose_numbers_read_back_to_the_same_bits(tmp_path):
+    size = write(tmp_path, [3, 7])
+    assert lines(tmp_path) == [
+        {"step": 3, "epoch": 0.3, "train/loss": 1 / 3},
+        {"step": 7, "epoch": 0.7, "train/loss": 1 / 7},
+    ]
+    assert size == (tmp_path / "metrics.jsonl").stat().st_size
+
+
+def test_what_is_not_finite_is_null_as_json_has_no_word_for_it(tmp_path):
+    file = MetricsFile(tmp_path)
+    file.write(1, 1.0, {"a": math.nan, "b": -math.inf, "c": 1e-310})
+    file.close()
+    assert lines(tmp_path) == [{"step": 1, "epoch": 1.0, "a": None, "b": None, "c": 1e-310}]
+
+
+def test_a_resumed_file_is_cut_where_the_checkpoint_was_made(tmp_path):
+    size = write(tmp_path, [1, 2])
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 3, "epo')  # a kill in the middle of a line
+    write(tmp_path, [3, 4], size)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_run_that_begins_again_keeps_no_line(tmp_path):
+    write(tmp_path, [1, 2])
+    write(tmp_path, [1])
+    assert [line["step"] for line in lines(tmp_path)] == [1]
+
+
+def test_lines_are_in_the_file_when_they_are_written_and_on_the_disk_when_their_size_is_asked(tmp_path, monkeypatch):
+    synced = []
+    file = MetricsFile(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    file.write(1, 0.1, {"a": 1.0})
+    assert len(lines(tmp_path)) == 1
+    assert synced == []
+    file.size()
+    assert synced == [str(tmp_path / "metrics.jsonl")]
+    file.close()
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path, monkeypatch):
+    file = MetricsFile(tmp_path)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CannotWriteError, match=r"cannot write .*metrics.jsonl: No space left on device"):
+        file.size()
+    file.close()
