@@ -24,7 +24,11 @@ def tiny(task: str, corpora: dict[str, Path], *overrides: str) -> list[str]:
     """Settings of a run of a second; `overrides` go before them."""
     given = {override.partition("=")[0] for override in overrides}
     base = {
-        "task.corpus": corpora[task],
+        **(
+            {"task.corpus": corpora[task]}
+            if task in corpora
+            else {"task.train_sequences": 32, "task.score_sequences": 9}
+        ),
         "model.hidden_size": 6,
         "model.embedding_size": 5,
         "trainer.batch_size": 8,

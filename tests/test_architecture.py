@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": set(),
     "evaluation": set(),
     "generation": {"cells", "data.abc"},
-    "inspection": {"cells"},
+    "inspection": {"cells", "data.windows"},
     "reports": {"wording"},
     "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},

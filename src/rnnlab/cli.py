@@ -24,6 +24,7 @@ COMPOSED = {
     "evaluate": "score a finished run: run=NAME",
     "predict": "what a run makes of a text: run=NAME text='...'",
     "generate": "let a run write: run=NAME prompt='...'",
+    "xray": "how far a run remembers, and its gradients reach: run=NAME",
     "explore": "what each unit of a run knows, as a page: run=NAME",
 }
 PLAIN = {

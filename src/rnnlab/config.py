@@ -109,11 +109,17 @@ class Split(Enum):
 @_schema
 class TaskConfig:
     name: str = MISSING
+
+
+@_schema
+class CorpusConfig(TaskConfig):
+    """What every task shares that reads a corpus."""
+
     corpus: Annotated[str, MinLen(1), doc("a named corpus, or the path of your own file or folder")] = MISSING
 
 
 @_schema
-class NextWordConfig(TaskConfig):
+class NextWordConfig(CorpusConfig):
     min_count: Annotated[
         int | None,
         Ge(1),
@@ -129,7 +135,7 @@ class NextWordConfig(TaskConfig):
 
 
 @_schema
-class SentimentConfig(TaskConfig):
+class SentimentConfig(CorpusConfig):
     text_column: Annotated[str, MinLen(1), doc("column or JSON key of the text")] = "text"
     label_column: Annotated[str, MinLen(1), doc("column or JSON key of the label")] = "label"
     max_len: Annotated[int | None, Ge(1), Le(1_000_000), doc("tokens read of each text; null: all")] = 400
@@ -141,10 +147,35 @@ class SentimentConfig(TaskConfig):
 
 
 @_schema
-class MusicConfig(TaskConfig):
+class MusicConfig(CorpusConfig):
     max_len: Annotated[
         int | None, Ge(8), Le(1_000_000), doc("longer tunes are left out of training, characters; null: none")
     ] = 2000
+
+
+@_schema
+class SyntheticConfig(TaskConfig):
+    """What every task shares whose sequences are drawn from the seed, new ones at every pass."""
+
+    train_sequences: Annotated[int, Ge(1), Le(100_000_000), doc("sequences drawn for each pass")] = 10_000
+    score_sequences: Annotated[int, Ge(1), Le(1_000_000), doc("sequences of valid and of test, the same always")] = 1000
+
+
+@_schema
+class AddingConfig(SyntheticConfig):
+    seq_len: Annotated[int, Ge(2), Le(100_000), doc("steps of a sequence: two of its numbers are to be added")] = 100
+
+
+@_schema
+class CopyConfig(SyntheticConfig):
+    delay: Annotated[int, Ge(1), Le(100_000), doc("steps between the symbols and the sign to repeat them")] = 20
+
+
+@_schema
+class BallConfig(SyntheticConfig):
+    seq_len: Annotated[int, Ge(4), Le(100_000), doc("steps of a flight; scoring hides its second half")] = 40
+    radius: Annotated[float, Ge(0.01), Le(0.9), doc("of the ball, in a box from -1 to 1")] = 0.1
+    speed: Annotated[float, Ge(0.001), Le(1), doc("way of the ball in a step, in half widths of the box")] = 0.1
 
 
 @_schema
@@ -263,6 +294,9 @@ class TrainerConfig:
         Le(1_000_000),
         doc("steps a gradient reaches back; null: the whole sequence (classifiers)"),
     ] = None
+    auto_bptt_len: Annotated[
+        bool, doc("take the shortest bptt_len whose gradient agrees with 256 steps', measured after a warm-up")
+    ] = False
     random_bptt: Annotated[bool, doc("draw each window's length around bptt_len (next_word)")] = False
     accumulate: Annotated[int, Ge(1), Le(100_000), doc("windows whose gradients make one step")] = 1
     clip_grad_norm: Annotated[float | None, Gt(0), Le(1e6), doc("largest global gradient norm; null: never clip")] = 1.0
@@ -292,6 +326,12 @@ class TrainerConfig:
     log_every_steps: Annotated[int, Ge(1), Le(1_000_000_000), doc("steps between TensorBoard points")] = 20
     histograms: Annotated[bool, doc("weights, gradients and gates in TensorBoard, at each evaluation")] = True
     figures: Annotated[bool, doc("pictures, curves and embedding projector in TensorBoard, at each evaluation")] = True
+    xray_every: Annotated[
+        int | None,
+        Ge(1),
+        Le(1_000_000_000),
+        doc("steps between looks at how far gradients reach and units saturate; null: never"),
+    ] = None
     profile: Annotated[bool, doc("time some steps by part: profile/ in the run's folder")] = False
     checkpoint_every_steps: Annotated[
         int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")
@@ -371,6 +411,18 @@ class GenerateConfig(UseConfig):
 
 
 @_schema
+class XrayConfig(UseConfig):
+    split: Annotated[Split, doc("whose sequences are looked at")] = Split.valid
+    steps: Annotated[
+        int, Ge(4), Le(2000), doc("steps of states and gradients; a sequence with one target stays whole")
+    ] = 64
+    rows: Annotated[int, Ge(1), Le(256), doc("sequences whose states and gradients are followed")] = 4
+    places: Annotated[int, Ge(1), Le(10_000), doc("targets scored with less and less history before them")] = 96
+    seed: Annotated[int, Ge(0), Lt(2**32), doc("of probes, places and shuffled histories")] = 0
+    json: Annotated[bool, doc("print what xray.json holds instead of sentences")] = False
+
+
+@_schema
 class ExploreConfig(UseConfig):
     split: Annotated[Split, doc("which part of the corpus is read")] = Split.test
     text: Annotated[str | None, doc("a text of your own instead")] = None
@@ -420,12 +472,20 @@ COMMANDS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "generate": GenerateConfig,
+    "xray": XrayConfig,
     "explore": ExploreConfig,
 }
 
 # group -> choice -> schema. A choice is a file configs/<group>/<choice>.yaml; several files may share a schema.
 SCHEMAS: dict[str, dict[str, type]] = {
-    "task": {"next_word": NextWordConfig, "sentiment": SentimentConfig, "music": MusicConfig},
+    "task": {
+        "next_word": NextWordConfig,
+        "sentiment": SentimentConfig,
+        "music": MusicConfig,
+        "adding": AddingConfig,
+        "copy": CopyConfig,
+        "ball": BallConfig,
+    },
     "model": {"base": ModelConfig},
     "optimizer": {"sgd": SGDConfig, "adam": AdamConfig, "rmsprop": RMSpropConfig},
     "scheduler": {"constant": SchedulerConfig, "step": StepConfig, "plateau": PlateauConfig, "cosine": CosineConfig},
@@ -447,6 +507,7 @@ NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
         "sample_len",
         "threads",
         "tune_allocator",
+        "xray_every",
     )
 }
 

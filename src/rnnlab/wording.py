@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 _LONGEST = 1000  # characters of a line of a message
 _SIMILAR = 0.6  # difflib's ratio above which a word counts as a slip of another
 # Which way the scores improve; other numbers, such as the length of a copied span, are neither good nor bad.
-_LOWER_IS_BETTER = {"loss", "perplexity", "bits_per_char"}
-_HIGHER_IS_BETTER = {"accuracy", "macro_f1", "accepted_share", "well_formed_share", "filled_bar_share"}
+_LOWER_IS_BETTER = {"loss", "perplexity", "bits_per_char", "mse", "rollout_radii"}
+_HIGHER_IS_BETTER = {"accuracy", "macro_f1", "solved_share", "accepted_share", "well_formed_share", "filled_bar_share"}
 # Right words elsewhere, and so like none of ours, or like a wrong one: gpu looks like cpu.
 _SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "float32": "fp32", "bfloat16": "bf16"}
 

@@ -10,6 +10,7 @@ from rnnlab import config as c
 from rnnlab.commandline.checks import problems
 
 TASKS = {"sentiment": c.SentimentConfig, "next_word": c.NextWordConfig, "music": c.MusicConfig}
+DRAWN = {"adding": c.AddingConfig, "copy": c.CopyConfig, "ball": c.BallConfig}
 
 
 def settings(task: str = "sentiment", **sections: dict[str, Any]) -> c.TrainConfig:
@@ -18,7 +19,7 @@ def settings(task: str = "sentiment", **sections: dict[str, Any]) -> c.TrainConf
     optimizer = sections.pop("optimizer", c.AdamConfig(name="adam", lr=0.1))
     scheduler = sections.pop("scheduler", c.SchedulerConfig(name="constant"))
     return c.TrainConfig(
-        task=TASKS[task](name=task, corpus="x"),
+        task=DRAWN[task](name=task) if task in DRAWN else TASKS[task](name=task, corpus="x"),
         model=c.ModelConfig(**{"cell": c.Cell.lstm, **sections.pop("model", {})}),
         optimizer=optimizer,
         scheduler=scheduler,
@@ -27,7 +28,7 @@ def settings(task: str = "sentiment", **sections: dict[str, Any]) -> c.TrainConf
     )
 
 
-@pytest.mark.parametrize("task", list(TASKS))
+@pytest.mark.parametrize("task", [*TASKS, *DRAWN])
 def test_right_settings_have_no_problems(task: str):
     assert problems(settings(task)) == []
 
@@ -95,6 +96,16 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"optimizer": c.SGDConfig(**SGD, nesterov=True)}, ["optimizer.nesterov=true", "optimizer.momentum"]),
     ({"trainer": {"averaging_start_epoch": 2}}, ["trainer.averaging_start_epoch=2", "trainer.averaging=none"]),
     ({"top": {"name": "a", "resume": "b"}}, ["resume=b", "name=a"]),
+    ({"task": "ball", "model": {"bidirectional": True}}, ["model.bidirectional=true", "task=ball", "one direction"]),
+    ({"task": "copy", "model": {"pooling": c.Pooling.max}}, ["model.pooling=max", "task=copy"]),
+    ({"task": "adding", "model": {"tie_weights": True}}, ["model.tie_weights=true", "task=adding"]),
+    ({"task": "ball", "model": {"embedding": c.Embedding.one_hot}}, ["model.embedding=one_hot", "task=ball"]),
+    ({"task": "copy", "model": {"decoder": c.Decoder.adaptive}}, ["model.decoder=adaptive", "task=copy"]),
+    ({"task": "copy", "model": {"sampled_words": 3}}, ["model.sampled_words=3", "task=copy"]),
+    ({"task": "adding", "trainer": {"bptt_len": 9}}, ["trainer.bptt_len=9", "task=adding"]),
+    ({"task": "adding", "trainer": {"auto_bptt_len": True}}, ["trainer.auto_bptt_len=true", "task=adding"]),
+    ({"task": "copy", "trainer": {"auto_bptt_len": True}}, ["trainer.auto_bptt_len=true", "trainer.bptt_len", "null"]),
+    ({"task": "ball", "trainer": {"random_bptt": True}}, ["trainer.random_bptt=true", "task=ball"]),
 ]
 
 
@@ -111,6 +122,7 @@ RIGHT: list[dict[str, Any]] = [
     {"model": {"bidirectional": True, "pooling": c.Pooling.attention}},
     {**LM, "model": {"tie_weights": True}, "trainer": {"random_bptt": True}},
     {"task": "music", "trainer": {"bptt_len": 128}},
+    {"task": "copy", "trainer": {"bptt_len": 9}, "model": {"tie_weights": True}},
     {"optimizer": c.SGDConfig(**SGD, momentum=0.9, nesterov=True)},
     {"scheduler": c.CosineConfig(name="cosine"), "trainer": {"max_epochs": None, "max_steps": 101}},
     {"scheduler": c.CosineConfig(name="cosine", warmup_steps=0), "trainer": {"max_steps": 1}},

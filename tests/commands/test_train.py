@@ -292,8 +292,8 @@ def test_a_resume_that_would_change_much_names_the_first_few_and_what_may_change
     assert capsys.readouterr().err == (
         "error: model, optimizer.lr, seed and 1 more cannot change: resume goes on with the settings in the run's "
         "run.json; leave all out but resume and "
-        "trainer.{checkpoint_every_steps,device,eval_batch_size,histograms,log_every_steps,max_epochs,max_minutes,"
-        "max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator}\n"
+        "trainer.{checkpoint_every_steps,device,eval_batch_size,figures,histograms,log_every_steps,max_epochs,"
+        "max_minutes,max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator}\n"
     )
 
 
@@ -330,3 +330,21 @@ def test_a_run_is_its_process_s_alone_and_is_listed_as_running_then_killed(corpo
     steps = json.loads((outputs / "run/checkpoints/last/manifest.json").read_text())["step"]
     assert main(["train", "resume=run", f"trainer.max_steps={steps + 1}"]) == 0
     assert statuses() == {"run": "done"}
+
+
+def test_a_measured_window_length_makes_the_run_that_asks_for_it_by_number(train, capsys):
+    settings = ["trainer.max_steps=3", "task.delay=4", "model=gru"]
+    measured = train("copy", *settings, "trainer.bptt_len=3", "trainer.auto_bptt_len=true", name="measured")
+    facts = read_json(measured / "run.json")
+    length = facts["config"]["trainer"]["bptt_len"]
+    assert length == facts["measured_bptt"]["shortest_that_passes"]
+    assert facts["measured_bptt"]["lengths"] == [4, 8, 16]
+    assert facts["measured_bptt"]["full_steps"] == 24
+    assert facts["config"]["trainer"]["auto_bptt_len"] is False
+    asked = train("copy", *settings, f"trainer.bptt_len={length}", name="asked")
+    weights = [(run / "checkpoints/last/model.safetensors").read_bytes() for run in (measured, asked)]
+    assert weights[0] == weights[1]
+    assert main(["train", "resume=measured", "trainer.max_steps=5"]) == 0
+    assert main(["train", "resume=asked", "trainer.max_steps=5"]) == 0
+    weights = [(run / "checkpoints/last/model.safetensors").read_bytes() for run in (measured, asked)]
+    assert weights[0] == weights[1]

@@ -61,10 +61,10 @@ def test_a_folder_is_hashed_with_the_names_of_its_files(tmp_path: Path):
 def test_a_job_starts_then_resumes_from_its_checkpoint(make_job: MakeJob):
     job = make_job("0-a", seed="1")
     job.threads = 2
-    assert job.command()[3:] == ["train", "seed=1", "trainer.threads=2", "name=s/0-a"]
+    assert job.command()[4:] == ["train", "seed=1", "trainer.threads=2", "name=s/0-a"]
     run(job, "running")
     (job.folder / "checkpoints/step-00000004").mkdir(parents=True)
-    assert job.command()[3:] == ["train", "resume=s/0-a", "trainer.threads=2"]
+    assert job.command()[4:] == ["train", "resume=s/0-a", "trainer.threads=2"]
 
 
 def test_a_run_without_a_checkpoint_is_made_anew_unless_a_process_is_at_it(make_job: MakeJob):

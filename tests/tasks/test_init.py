@@ -18,6 +18,7 @@ def test_a_task_is_built_by_its_name_and_reads_nothing_yet(tasks, name):
 
 def test_an_unknown_task_is_refused():
     with pytest.raises(
-        ValueError, match="task must be next_word, sentiment, music or one of a package, got 'translation'"
+        ValueError,
+        match="task must be next_word, sentiment, music, adding, copy, ball or one of a package, got 'translation'",
     ):
-        build_task(TaskConfig(name="translation", corpus="x"), TrainerConfig(), 0)
+        build_task(TaskConfig(name="translation"), TrainerConfig(), 0)

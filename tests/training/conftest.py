@@ -15,7 +15,10 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from rnnlab.config import (
     AdamConfig,
+    AddingConfig,
+    BallConfig,
     Cell,
+    CopyConfig,
     ModelConfig,
     MusicConfig,
     NextWordConfig,
@@ -46,16 +49,20 @@ class Lab:
 
     def config(self, task: str = "next_word", **changes: Any) -> TrainConfig:
         """Small settings; `changes` name fields of the trainer or the model, or whole sections."""
-        corpus = str(self._corpora[task])
+        corpora = {name: str(path) for name, path in self._corpora.items()}
+        drawn = {"train_sequences": 60, "score_sequences": 12}
         tasks: dict[str, TaskConfig] = {
-            "next_word": NextWordConfig(name="next_word", corpus=corpus),
-            "sentiment": SentimentConfig(name="sentiment", corpus=corpus, max_len=8),
-            "music": MusicConfig(name="music", corpus=corpus),
+            "next_word": NextWordConfig(name="next_word", corpus=corpora["next_word"]),
+            "sentiment": SentimentConfig(name="sentiment", corpus=corpora["sentiment"], max_len=8),
+            "music": MusicConfig(name="music", corpus=corpora["music"]),
+            "adding": AddingConfig(name="adding", seq_len=8, **drawn),
+            "copy": CopyConfig(name="copy", delay=3, **drawn),
+            "ball": BallConfig(name="ball", seq_len=12, **drawn),
         }
         model = ModelConfig(cell=Cell.lstm, hidden_size=6, embedding_size=5)
         trainer = TrainerConfig(
-            batch_size={"next_word": 16, "sentiment": 20, "music": 12}[task],
-            bptt_len=None if task == "sentiment" else 9,
+            batch_size={"next_word": 16, "sentiment": 20}.get(task, 12),
+            bptt_len=None if task in ("sentiment", "adding") else 9,
             max_epochs=None,
             max_steps=12,
             log_every_steps=2,

@@ -20,6 +20,7 @@ from rnnlab.config import (
     Averaging,
     Backend,
     Cell,
+    CorpusConfig,
     CosineConfig,
     ModelConfig,
     NextWordConfig,
@@ -50,6 +51,7 @@ SCENARIOS = {
     "with a moving average": ({"averaging": Averaging.ema, "averaging_decay": 0.7, "num_samples": 1}, [5]),
     "before the average begins": ({"averaging": Averaging.ema, "averaging_start_epoch": 1, "max_steps": 9}, [4]),
     "with a mean that began": ({"averaging": Averaging.mean, "averaging_start_epoch": 1, "max_steps": 12}, [10]),
+    "looked inside": ({"xray_every": 2, "dropout": 0.2}, [5]),
     "with dropout": ({"dropout": 0.5, "num_layers": 2, "num_samples": 1}, [5]),
     "with momentum and plateau": (
         {"optimizer": SGD, "scheduler": PlateauConfig(name="plateau", gamma=0.5), "eval_every_steps": 1},
@@ -118,6 +120,16 @@ def test_a_run_that_died_before_its_last_evaluation_shows_what_the_other_does(la
     trainer._evaluate = evaluate_or_die
     with pytest.raises(RuntimeError, match="died"):
         trainer.fit()
+    lab.resume(tmp_path / "resumed", config)
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
+
+
+@pytest.mark.parametrize("task", ["adding", "copy", "ball"])
+def test_a_run_on_drawn_sequences_goes_on_with_those_that_would_have_come(lab, tmp_path, differences, task):
+    config = lab.config(task, max_steps=9, checkpoint_every_steps=3, eval_every_steps=4, cell=Cell.gru, dropout=0.2)
+    lab.fit(tmp_path / "straight", config)
+    lab.fit_until(tmp_path / "resumed", config, 4)
+    lab.fit_until(tmp_path / "resumed", config, 8, resume=True)
     lab.resume(tmp_path / "resumed", config)
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
@@ -493,7 +505,7 @@ def whole_config(group, name, schema):
         "model": unlike_the_defaults(ModelConfig, cell=Cell.gru),
         "trainer": unlike_the_defaults(TrainerConfig),
     }
-    given = {"corpus": "b.csv"} if group == "task" else {}
+    given = {"corpus": "b.csv"} if issubclass(schema, CorpusConfig) else {}
     if group != "model":
         sections[group] = unlike_the_defaults(schema, name={"adam": "adamw"}.get(name, name), **given)
     return TrainConfig(**sections, seed=2**32 - 1, name="naïve/run 1", dry_run=True)

@@ -111,7 +111,9 @@ def choose_backend(backend: str, asked: Asked) -> BackendChoice:
     if check_backend(backend, asked.extras) != "auto":
         if missing := ENGINES[backend].lacks(asked.device, asked.dtype, asked.extras):
             raise ValueError(f"backend {backend!r} has no {missing}; use backend='auto'")
-        in_torch = backend == "cpu" and asked.device.type == "cpu" and library().functions is None
+        in_torch = False
+        if backend == "cpu" and asked.device.type == "cpu" and not asked.compiling:  # which cannot trace the question
+            in_torch = library().functions is None
         return BackendChoice(backend, "asked for" + (_no_engine() if in_torch else ""))
     if asked.has_tangents:
         return BackendChoice("reference", f"{asked}: forward-mode differentiation")

@@ -28,6 +28,8 @@ from rnnlab.config import (
 from rnnlab.schema import walk
 
 LANGUAGE_MODELS = ("next_word", "music")
+OF_NUMBERS = ("adding", "ball")  # real numbers in, real numbers out
+SYNTHETIC = (*OF_NUMBERS, "copy")
 
 
 def problems(config: Any) -> list[str]:
@@ -105,10 +107,12 @@ def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) 
     language_model, classifier = task in LANGUAGE_MODELS, task == "sentiment"
     if language_model and model.bidirectional:
         yield f"model.bidirectional=true cannot go with task={task}: it would see the word that it predicts; set false"
-    if language_model and model.pooling is not Pooling.mean:
+    if task in SYNTHETIC and model.bidirectional:
+        yield f"model.bidirectional=true is for task=sentiment; task={task} reads in one direction; set false"
+    if (language_model or task in SYNTHETIC) and model.pooling is not Pooling.mean:
         yield f"model.pooling={model.pooling.value} is for classifiers, got task={task}; leave it out"
     if model.tie_weights:
-        if classifier:
+        if classifier or task in OF_NUMBERS:
             yield f"model.tie_weights=true is for language models, got task={task}; set false"
         if model.embedding is Embedding.one_hot:
             yield "model.tie_weights=true needs model.embedding=learned, got one_hot: there is no matrix to share"
@@ -116,11 +120,19 @@ def _task_contradictions(model: ModelConfig, trainer: TrainerConfig, task: str) 
             sizes = f"got {model.embedding_size} and {model.hidden_size}"
             yield f"model.tie_weights=true needs model.embedding_size equal to model.hidden_size, {sizes}"
     yield from _decoder_contradictions(model, task)
+    if task in OF_NUMBERS and model.embedding is not Embedding.learned:
+        yield f"model.embedding=one_hot is for tokens, got task={task}, whose inputs are numbers; leave it out"
+    if task == "adding" and trainer.bptt_len is not None:
+        yield f"trainer.bptt_len={trainer.bptt_len} cannot go with task=adding: its one loss comes at the end; set null"
     if classifier and trainer.bptt_len is not None:
         yield f"trainer.bptt_len={trainer.bptt_len} cannot go with task=sentiment: each text is read whole; set null"
     if task == "next_word" and trainer.bptt_len is None:
         yield "trainer.bptt_len must be given with task=next_word, got null: its text never ends; try 35"
-    if trainer.random_bptt and task in ("music", "sentiment"):
+    if trainer.auto_bptt_len and (classifier or task == "adding"):
+        yield f"trainer.auto_bptt_len=true cannot go with task={task}: each sequence is read whole; set false"
+    elif trainer.auto_bptt_len and trainer.bptt_len is None:
+        yield "trainer.auto_bptt_len=true needs trainer.bptt_len for its warm-up, got null; try 32"
+    if trainer.random_bptt and task in ("music", "sentiment", *SYNTHETIC):
         yield f"trainer.random_bptt=true is for task=next_word, got task={task}; set false"
 
 
@@ -130,14 +142,14 @@ def _decoder_contradictions(model: ModelConfig, task: str) -> Iterator[str]:
     if (words := model.sampled_words) is not None:
         if model.decoder is not Decoder.full:
             yield f"model.sampled_words={words} is of model.decoder=full, got adaptive; leave one of them out"
-        if task in ("music", "sentiment"):
+        if task in ("music", "sentiment", *SYNTHETIC):
             yield f"model.sampled_words={words} is for task=next_word, got task={task}; leave it out"
     if model.decoder is Decoder.full:
         if cutoffs is not None:
             yield f"model.cutoffs is of model.decoder=adaptive, got model.decoder=full; leave it out, not {cutoffs}"
         return
-    if task == "sentiment":
-        yield "model.decoder=adaptive is for language models, got task=sentiment; leave it out"
+    if task in ("sentiment", *SYNTHETIC):
+        yield f"model.decoder=adaptive is for language models, got task={task}; leave it out"
     if model.tie_weights:
         yield (
             "model.tie_weights=true cannot go with model.decoder=adaptive, whose matrices are narrower than the "

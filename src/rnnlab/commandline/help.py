@@ -23,6 +23,7 @@ _ABOUT = {
     "train": "Train a model: choose a task, a model, an optimizer; set what should differ.",
     "evaluate": "Score a finished run on a split of its corpus.",
     "predict": "Show what a run makes of a text: its class, or the likeliest next tokens.",
+    "xray": "Measure how far back a run's states, gradients and losses reach.",
     "generate": "Let a language model write on from a prompt, or a music model write tunes.",
     "explore": "Colour held-out text by what any unit holds, find the unit that knows most of a property, and let the "
     "model run with it held. One HTML page, to be opened in a browser, and explore.json.",
@@ -43,6 +44,10 @@ _EXAMPLES = {
         "rnnlab predict run=sentiment-lstm file=reviews.txt --json",
         "echo 'the state of the' | rnnlab predict run=next_word-lstm -",
     ],
+    "xray": [
+        "rnnlab xray run=adding-lstm",
+        "rnnlab xray run=next_word-lstm steps=128 split=test",
+    ],
     "generate": [
         "rnnlab generate run=music-lstm count=3 seed=7",
         "rnnlab generate run=music-lstm count=3 output=tunes/",
@@ -61,7 +66,7 @@ _OPTIONS = {
     ),
     "--jobs N": ("with -m: so many side by side, the cores shared among them", ("train",)),
     "--dry-run": ("dry_run=true", ("train",)),
-    "--json": ("json=true", ("evaluate", "predict", "generate", "explore")),
+    "--json": ("json=true", ("evaluate", "predict", "generate", "xray", "explore")),
     "--cfg job": ("print the settings in force and do nothing", ()),
     "--config-dir DIR": ("your own configs, in the same folders: DIR/model/mine.yaml", ("train",)),
     "--debug": ("show the traceback of an error", ()),

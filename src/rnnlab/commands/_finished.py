@@ -14,7 +14,7 @@ from torch import nn
 
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
-from rnnlab.config import TrainConfig, UseConfig
+from rnnlab.config import CorpusConfig, TrainConfig, UseConfig
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.hardware import choose_device, set_up
 from rnnlab.runs import find_run, read_json
@@ -57,7 +57,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     config = saved_settings(folder)
     task = restore_task(config, folder)
     model = build_model(task, config)
-    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary.sha256})
+    weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary_hash})
     if difference := weight_difference(weights, model.state_dict()):
         raise CheckpointError(f"the weights in {folder} are of another model than its settings: {difference}")
     model.load_state_dict(weights)
@@ -82,7 +82,8 @@ def saved_settings(folder: Path) -> TrainConfig:
         raise CheckpointError(f"{path} cannot be read: there is no {error}") from error
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {explain(error.__cause__ or error)}") from error
-    config.task.corpus = _found_again(config.task.corpus, content.get("working_directory"))
+    if isinstance(config.task, CorpusConfig):
+        config.task.corpus = _found_again(config.task.corpus, content.get("working_directory"))
     return config
 
 

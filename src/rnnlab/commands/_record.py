@@ -43,7 +43,7 @@ def record_run(folder: Path, request: Request, task: Task, facts: dict[str, Any]
             "versions": {"rnnlab": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "git_commit": _git_commit(),
             "corpus": task.corpus,
-            "vocabulary_hash": task.vocabulary.sha256,
+            "vocabulary_hash": task.vocabulary_hash,
             **facts,
         },
     )

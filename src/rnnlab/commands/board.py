@@ -53,8 +53,8 @@ def main(argv: list[str]) -> int:
             logdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rnnlab-board-")))
             link_runs([find_run(name) for name in arguments.runs], logdir)
         # -P: a tensorboard/ in this folder is not the one that is meant.
-        command = [sys.executable, "-P", "-m", "tensorboard.main", f"--logdir={logdir}"]
-        command += [f"--host={HOST}", f"--port={port}", *_OPTIONS]
+        command = [sys.executable, "-P", "-m", "tensorboard.main", "--logdir", str(logdir)]
+        command += ["--host", HOST, "--port", str(port), *_OPTIONS]
         # A file, not a pipe: nobody reads a pipe while TensorBoard serves, and a full one would stop it.
         complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
         process = subprocess.Popen(command, stderr=complaints)

@@ -25,6 +25,7 @@ from rnnlab.json_files import read_json
 from rnnlab.runs import find_run
 from rnnlab.tasks.base import SPLITS
 from rnnlab.tasks.items import ItemScores, score_items
+from rnnlab.tasks.synthetic import RegressionTask
 from rnnlab.wording import better
 
 FEW_ITEMS = 30  # below that, percentiles of resamples are too narrow
@@ -102,6 +103,11 @@ def statistic_of(metric: str) -> Statistic:
 def _scored(name: str, split: str, threads: int) -> Contestant:
     """Score a run's best checkpoint on each item."""
     finished: FinishedRun = open_run(EvaluateConfig(run=name, threads=threads))
+    if isinstance(finished.task, RegressionTask):
+        task = finished.task.name
+        raise ConfigError(
+            f"{name} is a run of task={task}, whose errors compare does not resample; try rnnlab evaluate"
+        )
     finished.task.read_corpus()
     check_corpus(finished.folder, finished.task)
     items = score_items(
@@ -115,7 +121,7 @@ def _scored(name: str, split: str, threads: int) -> Contestant:
     )
     known = ("accuracy",) if items.right is not None else ("perplexity", "bits_per_char")
     metric = finished.task.metric if finished.task.metric in known else "loss"
-    return Contestant(name, metric, finished.task.vocabulary.sha256, items)
+    return Contestant(name, metric, finished.task.vocabulary_hash, items)
 
 
 def _check_alike(names: list[str], contents: list[dict[str, Any]]) -> None:

@@ -73,6 +73,8 @@ def _refuse(finished: FinishedRun, settings: ExploreConfig) -> None:
     """Refuse runs whose states say nothing about the text so far."""
     if not isinstance(finished.model, LanguageModel | Classifier):
         raise ConfigError(f"explore reads rnnlab's own models, {settings.run} has a {type(finished.model).__name__}")
+    if not isinstance(finished.task, LanguageTask | Sentiment):
+        raise ConfigError(f"explore reads texts, {settings.run} is a run of task={finished.task.name}; try rnnlab xray")
     if recurrent_of(finished.model).bidirectional:
         raise ConfigError(
             f"{settings.run} reads in both directions: after a word half of its units have read what is still to come, "

@@ -14,6 +14,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.generation.abc import write_album, write_tunes
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.music import Music
+from rnnlab.tasks.sentiment import Sentiment
 
 ABC = ".abc"
 
@@ -28,7 +29,8 @@ def run(request: Request) -> int:
     finished = open_run(settings)
     task = finished.task
     if not isinstance(task, LanguageTask):
-        raise ConfigError(f"{settings.run} is a run of task={task.name}, which writes nothing; try rnnlab predict")
+        other = "predict" if isinstance(task, Sentiment) else "evaluate"
+        raise ConfigError(f"{settings.run} is a run of task={task.name}, which writes nothing; try rnnlab {other}")
     if settings.output is not None and not isinstance(task, Music):
         raise ConfigError(f"output is for tunes, {settings.run} is a run of task={task.name}; use > {settings.output}")
     if settings.output is not None:

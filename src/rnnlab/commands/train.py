@@ -7,6 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,18 +17,22 @@ from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import allowed_before, record_changes, resume_changes
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
+from rnnlab.commands._held_out import held_out
 from rnnlab.commands._record import num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
-from rnnlab.config import NO_HYPERPARAMETERS, CosineConfig, Precision, TrainConfig
+from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
 from rnnlab.hardware import choose_device, set_up
+from rnnlab.inspection.chains import can_unroll
+from rnnlab.inspection.xray import truncation_facts
 from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.tasks.language import LanguageTask
 from rnnlab.tasks.sentiment import Sentiment
+from rnnlab.training import warmup
 from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
 from rnnlab.training.fits import CHANGEABLE
@@ -61,8 +66,14 @@ def run(request: Request) -> int:
     device = choose_device(config.trainer.device.value)
     machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
     task = build_task(config.task, config.trainer, config.seed)
-    log.info("reading corpus %s", config.task.corpus)
+    if isinstance(config.task, CorpusConfig):
+        log.info("reading corpus %s", config.task.corpus)
     task.read_corpus()
+    measured: dict[str, Any] = {}
+    if config.trainer.auto_bptt_len:
+        measured = {"measured_bptt": _measure_bptt_len(task, request, device)}
+        task = build_task(config.task, config.trainer, config.seed)
+        task.read_corpus()
     windows = task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
     startup.lap("corpus")
     _check_warmup(config, count_steps(task, config.trainer))
@@ -88,7 +99,7 @@ def run(request: Request) -> int:
         say_what_runs()
         log.info("run folder: %s", folder)
         facts = {"backend": backend, "device": str(device), **machine._asdict()}
-        record_run(folder, request, task, {**facts, **padding, "num_parameters": parameters})
+        record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
         return _fit(folder, config, task, _trainer(folder, config, task, model, device))
 
@@ -101,6 +112,31 @@ def _own_name(request: Request) -> str:
         if key.lstrip("+") not in UNNAMED:
             values[key] = Path(value).stem if key == "task.corpus" else value
     return telling_name(values, choices=("task", "model", "optimizer", "scheduler", "experiment"))
+
+
+def _measure_bptt_len(task: Task, request: Request, device: torch.device) -> dict[str, Any]:
+    """Put the length that the truncation meter finds in the place of the one given; return what was measured."""
+    config: TrainConfig = request.settings
+    torch.manual_seed(config.seed)
+    model = build_model(task, config).to(device)
+    if not can_unroll(model):
+        raise ConfigError(f"trainer.auto_bptt_len=true cannot measure the model of task={task.name}; set false")
+    log.info("trainer.auto_bptt_len: a warm-up of %d steps, to be thrown away", warmup.WARM_STEPS)
+    warmup.warm_up(task, model, config, device)
+    model.eval()
+    found = held_out(task, model, "valid", rows=warmup.ROWS, steps=warmup.LONGEST)
+    window = found.window.to(device)
+
+    def loss() -> torch.Tensor:
+        outputs, _ = task.forward(model, window, found.state)
+        return task.nats(model, outputs, window) / window.num_targets
+
+    length, met = warmup.measure(model, loss, window.inputs.shape[0])
+    facts = truncation_facts(met, window.inputs.shape[0])
+    log.info("trainer.bptt_len=%d: the shortest whose gradient is that of %d steps", length, facts["full_steps"])
+    config.trainer.bptt_len, config.trainer.auto_bptt_len = length, False
+    request.config["trainer"] |= {"bptt_len": length, "auto_bptt_len": False}
+    return facts
 
 
 def _backend(task: Task, model: nn.Module, precision: Precision, device: torch.device) -> str:
@@ -208,6 +244,7 @@ def _dry_run(task: Task, model: nn.Module, precision: Precision, device: torch.d
         loss = task.nats(model, outputs, window) / count
     loss.backward()
     milliseconds = 1e3 * (time.perf_counter() - began)
-    shape = tuple(window.inputs.shape)
-    log.info("dry run: first window (T, B) = %s, loss %.4f nats, %.0f ms", shape, float(loss.detach()), milliseconds)
+    shape = tuple(window.inputs.shape[:2])
+    message = "dry run: first window (T, B) = %s, loss %.4f %s, %.0f ms"
+    log.info(message, shape, float(loss.detach()), task.loss_unit, milliseconds)
     return 0

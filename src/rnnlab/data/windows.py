@@ -3,7 +3,7 @@
 A *source* of windows is a sequence (`len(source)`, `source[i]`) whose windows are a pure function of (seed, epoch, i):
 resuming jumps to window i, and nothing draws from a global random number generator.
 
-Shapes: T steps, B rows, C classes. Time first, everywhere.
+Shapes: T steps, B rows, F features. Time first, everywhere.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ class Window:
     A source may hand out views of its own storage: read a window, do not write into it.
 
     Attributes:
-        inputs: token ids, <int64>(T, B); positions past a row's length hold a valid id that means nothing.
-        targets: the next token ids, <int64>(T, B), 0 past a row's length; or one class a row, <int64>(B,).
+        inputs: token ids, <int64>(T, B); positions past a row's length hold a valid id that means nothing. Or features,
+            (T, B, F).
+        targets: the next token ids, <int64>(T, B), 0 past a row's length; or one class a row, <int64>(B,). Or real
+            numbers: one a row, (B,), or some at every step, (T, B, F).
         lengths: valid steps of each row inside this window, <int64>(B,), 0..T; None: every row has T.
         starts: rows that begin a new sequence here, <bool>(B,): their carried state is zeroed first.
     """
@@ -49,11 +51,11 @@ class Window:
     @property
     def num_tokens(self) -> int:
         """Valid input steps of all rows; the cost of reading it is that of `num_targets`."""
-        return self.inputs.numel() if self.lengths is None else int(self.lengths.sum())
+        return self.inputs.shape[0] * self.inputs.shape[1] if self.lengths is None else int(self.lengths.sum())
 
     @property
     def num_targets(self) -> int:
-        """Predictions that count: one a row for classes, else one for each valid step.
+        """Predictions that count: one a row for classes and sums, else one for each valid step.
 
         Reading it from a window on an accelerator waits for the device when there are `lengths`.
         """

@@ -28,7 +28,7 @@ def gate_activations(model: nn.Module, inputs: Tensor, lengths: Tensor | None = 
 
     Args:
         model: with `embedding` and `recurrent`.
-        inputs: <int64>(T, B) token ids.
+        inputs: <int64>(T, B) token ids, or features (T, B, F).
         lengths: <int64>(B,) valid steps of each row; None is T for all.
 
     Returns:
@@ -38,7 +38,7 @@ def gate_activations(model: nn.Module, inputs: Tensor, lengths: Tensor | None = 
     stack = model.recurrent
     assert isinstance(stack, RNN | LSTM | GRU)
     assert callable(model.embedding)
-    num_steps, num_rows = inputs.shape
+    num_steps, num_rows = inputs.shape[:2]
     if lengths is None:
         lengths = torch.full((num_rows,), num_steps, device=inputs.device)
     valid = torch.arange(num_steps, device=inputs.device)[:, None] < lengths

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from rnnlab.config import SCHEMAS, MusicConfig, NextWordConfig, SentimentConfig, TaskConfig, TrainerConfig
+from rnnlab.config import (
+    SCHEMAS,
+    AddingConfig,
+    BallConfig,
+    CopyConfig,
+    MusicConfig,
+    NextWordConfig,
+    SentimentConfig,
+    TaskConfig,
+    TrainerConfig,
+)
 from rnnlab.errors import ConfigError
 from rnnlab.plugins import task_plugin
 from rnnlab.tasks.base import Task
@@ -31,6 +41,18 @@ def build_task(config: TaskConfig, trainer: TrainerConfig, seed: int) -> Task:
             from rnnlab.tasks.music import Music
 
             return Music(config, trainer, seed)
+        case AddingConfig():
+            from rnnlab.tasks.adding import Adding
+
+            return Adding(config, trainer, seed)
+        case CopyConfig():
+            from rnnlab.tasks.copying import Copy
+
+            return Copy(config, trainer, seed)
+        case BallConfig():
+            from rnnlab.tasks.ball import Ball
+
+            return Ball(config, trainer, seed)
         case _:
             raise AssertionError(f"{config.name} is in SCHEMAS and nobody builds it")
 
@@ -39,7 +61,7 @@ def _build_plugin(config: TaskConfig, trainer: TrainerConfig, seed: int) -> Task
     """Let the package that brings a task build it."""
     plugin = task_plugin(config.name)
     if plugin is None or not isinstance(config, plugin.settings):
-        raise ValueError(f"task must be next_word, sentiment, music or one of a package, got {config.name!r}")
+        raise ValueError(f"task must be {', '.join(SCHEMAS['task'])} or one of a package, got {config.name!r}")
     task = plugin.build(config, trainer, seed)
     if not isinstance(task, Task):
         raise ConfigError(f"task={config.name} builds a {type(task).__name__}, wanted a rnnlab.tasks.Task")

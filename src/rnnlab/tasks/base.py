@@ -1,7 +1,10 @@
 """All that the trainer knows of a task.
 
-A task has two lives. In training and evaluation it reads a corpus; in `predict` and `generate` it is restored from a
-run's vocabulary alone, so that a finished run can be used where its corpus is not.
+A task has two lives. In training and evaluation it reads a corpus, or draws its sequences from the seed; in `predict`
+and `generate` it is restored from a run's vocabulary alone, so that a finished run can be used where its corpus is not.
+
+What is learned may be tokens, classes or real numbers: a task says what its loss sums over, and everybody else adds it
+up and divides by the number of targets.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ class Scores(Protocol):
         ...
 
     def results(self) -> dict[str, float]:
-        """The scores by name, `loss` (nats per target) among them."""
+        """The scores by name, `loss` (per target, in the task's `loss_unit`) among them."""
         ...
 
     def details(self) -> dict[str, Any]:
@@ -61,14 +64,16 @@ class Task(ABC):
         name: as in `task=`.
         metric: the score that chooses the best checkpoint.
         higher_is_better: whether a larger score is an improvement.
+        loss_unit: of the loss of a target: nats, or "squared error".
         has_lengths: whether windows hold rows of different lengths, which the choice of a backend depends on.
-        vocabulary: tokens and their ids; None before a corpus was read or a run restored.
+        vocabulary: tokens and their ids; None before a corpus was read or a run restored, and of real numbers.
         corpus: facts for run.json: name, counts, SHA-256 of the encoded splits.
     """
 
     name: ClassVar[str]
     metric: ClassVar[str]
     higher_is_better: ClassVar[bool]
+    loss_unit: ClassVar[str] = "nats"
     has_lengths: ClassVar[bool] = True
 
     def __init__(self) -> None:
@@ -87,9 +92,14 @@ class Task(ABC):
         """Whether a corpus was read or a run restored."""
         return self._vocabulary is not None
 
+    @property
+    def vocabulary_hash(self) -> str:
+        """The vocabulary's SHA-256; "none" of a task that has none."""
+        return self.vocabulary.sha256 if self.has_vocabulary else "none"
+
     @abstractmethod
     def read_corpus(self) -> None:
-        """Read and encode all splits; builds the vocabulary from the training split unless one was restored.
+        """Make all splits ready; builds the vocabulary from the training split unless one was restored.
 
         Raises:
             DataError: the corpus is missing, malformed or too small.
@@ -109,7 +119,10 @@ class Task(ABC):
 
     @abstractmethod
     def nats(self, model: nn.Module, outputs: Tensor, window: Window) -> Tensor:
-        """Summed cross-entropy of a window's targets, a scalar; `outputs` is what `forward` gave for this model."""
+        """Summed loss of a window's targets, a scalar; `outputs` is what `forward` gave for this model.
+
+        Cross-entropy in nats; of real numbers their squared errors.
+        """
 
     @abstractmethod
     def new_scores(self) -> Scores:
@@ -124,7 +137,7 @@ class Task(ABC):
 
     @abstractmethod
     def measures(self, loss: float, hit_share: float) -> dict[str, float]:
-        """What TensorBoard shows beside the training loss, from nats per target and the share of right predictions."""
+        """What TensorBoard shows beside the training loss, from loss per target and share of right predictions."""
 
     @abstractmethod
     def samples(self, model: nn.Module, count: int, length: int, seed: int) -> list[str]:
@@ -138,13 +151,24 @@ class Task(ABC):
         """A sample as it sounds; None for a task whose texts have no sound, and for a text that cannot be played."""
         return None
 
+    def after_scoring(self, model: nn.Module, split: str, scores: Scores, device: torch.device) -> None:
+        """Add to the scores what one pass over the windows cannot tell; the model is in eval mode. Nothing by default.
+
+        Args:
+            model: on `device`.
+            split: the one that was scored.
+            scores: of that split.
+            device: where inputs go.
+        """
+        return
+
     def forward(self, model: nn.Module, window: Window, state: State) -> tuple[Tensor, State]:
         """Run a model over a window; returns what `nats`, `hits` and the scores need of it, and the state."""
         return model(window.inputs, state, window.lengths)
 
     def dump(self) -> dict[str, Any]:
         """What vocabulary.json holds: all that `restore` needs."""
-        return {"format": FORMAT, "task": self.name, "tokens": list(self.vocabulary.tokens)}
+        return {**self._head(), "tokens": list(self.vocabulary.tokens)}
 
     def restore(self, content: dict[str, Any]) -> None:
         """Take the vocabulary of a finished run.
@@ -152,15 +176,22 @@ class Task(ABC):
         Raises:
             CheckpointError: the content is not what `dump` gives, or is another task's.
         """
+        self._check_head(content)
+        try:
+            self._vocabulary = Vocabulary(content["tokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"vocabulary.json is damaged: {error}") from error
+
+    def _head(self) -> dict[str, Any]:
+        """What tells one task's vocabulary.json from another's."""
+        return {"format": FORMAT, "task": self.name}
+
+    def _check_head(self, content: dict[str, Any]) -> None:
         if content.get("format") != FORMAT or content.get("task") != self.name:
             raise CheckpointError(
                 f"vocabulary.json is of task {content.get('task')!r} and format {content.get('format')!r}; "
                 f"wanted {self.name!r} and {FORMAT}"
             )
-        try:
-            self._vocabulary = Vocabulary(content["tokens"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"vocabulary.json is damaged: {error}") from error
 
     def _describe(self, name: str, counts: dict[str, Any], encoded: Iterable[np.ndarray]) -> dict[str, Any]:
         """What `corpus` holds; its hash covers every id of every split: another text or split is another hash."""
@@ -194,7 +225,13 @@ def score(
         scores.add(outputs, window, task.nats(model, outputs, window))
 
     windows = task.score_windows(split, batch_size)
-    visit_windows(task, model, windows, add, device=device, autocast=autocast, what=f"scoring {split}")
+    was_training = model.training
+    model.eval()
+    try:
+        visit_windows(task, model, windows, add, device=device, autocast=autocast, what=f"scoring {split}")
+        task.after_scoring(model, split, scores, device)
+    finally:
+        model.train(was_training)
     return scores
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnlab import data
-from rnnlab.config import TaskConfig
+from rnnlab.config import CorpusConfig
 from rnnlab.data.cache import cached, encoded_folder, key_of, look_up, warn_again
 from rnnlab.data.corpora import Kind, fingerprint
 from rnnlab.data.encoded import Encoded
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def read_encoded(task: Task, config: TaskConfig, kind: Kind, encode: Callable[[], Encoded]) -> Encoded:
+def read_encoded(task: Task, config: CorpusConfig, kind: Kind, encode: Callable[[], Encoded]) -> Encoded:
     """Read a task's corpus, from the cache if it was encoded before with the same outcome.
 
     The outcome depends on the content of the corpus's files, on the settings, on the code that reads and encodes, and
@@ -49,7 +49,7 @@ def read_encoded(task: Task, config: TaskConfig, kind: Kind, encode: Callable[[]
         raise DataError(f"{config.corpus}: {error}") from None
 
 
-def _read_encoded(task: Task, config: TaskConfig, kind: Kind, encode: Callable[[], Encoded]) -> Encoded:
+def _read_encoded(task: Task, config: CorpusConfig, kind: Kind, encode: Callable[[], Encoded]) -> Encoded:
     """As `read_encoded`; what is wrong may be told without the corpus's name."""
     if encoded_folder() is None:
         return encode()

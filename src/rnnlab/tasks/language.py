@@ -39,6 +39,36 @@ class LanguageScores:
         return {"targets": self._entropy.count}
 
 
+def build_language_model(vocab_size: int, config: ModelConfig, token_counts: Tensor | None = None) -> LanguageModel:
+    """Build a model that scores every token at every step.
+
+    Args:
+        vocab_size: V.
+        config: settings.
+        token_counts: how often each token is a target, (V,); needed with `config.sampled_words`.
+    """
+    return LanguageModel(
+        vocab_size,
+        cell=config.cell.value,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_layers,
+        embedding=config.embedding.value,
+        embedding_size=config.embedding_size,
+        tie_weights=config.tie_weights,
+        decoder=config.decoder.value,
+        cutoffs=config.cutoffs,
+        sampled_words=config.sampled_words,
+        token_counts=token_counts,
+        dropout=config.dropout,
+        nonlinearity=config.nonlinearity.value,
+        initialisation=config.initialisation.value,
+        init_range=config.init_range,
+        forget_gate_bias=config.forget_gate_bias,
+        backend=config.backend.value,
+        **cell_extras(config),
+    )
+
+
 class LanguageTask(Task):
     """Predict each next token."""
 
@@ -47,26 +77,8 @@ class LanguageTask(Task):
 
     def build_model(self, config: ModelConfig) -> nn.Module:
         """Build a language model for this vocabulary."""
-        return LanguageModel(
-            len(self.vocabulary),
-            cell=config.cell.value,
-            hidden_size=config.hidden_size,
-            num_layers=config.num_layers,
-            embedding=config.embedding.value,
-            embedding_size=config.embedding_size,
-            tie_weights=config.tie_weights,
-            decoder=config.decoder.value,
-            cutoffs=config.cutoffs,
-            sampled_words=config.sampled_words,
-            token_counts=None if config.sampled_words is None else self.token_counts(),
-            dropout=config.dropout,
-            nonlinearity=config.nonlinearity.value,
-            initialisation=config.initialisation.value,
-            init_range=config.init_range,
-            forget_gate_bias=config.forget_gate_bias,
-            backend=config.backend.value,
-            **cell_extras(config),
-        )
+        counts = None if config.sampled_words is None else self.token_counts()
+        return build_language_model(len(self.vocabulary), config, counts)
 
     def forward(self, model: nn.Module, window: Window, state: State) -> tuple[Tensor, State]:
         """Run a model over a window: hidden states (T, B, H) of a LanguageModel, logits (T, B, V) of any other."""

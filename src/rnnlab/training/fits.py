@@ -25,7 +25,7 @@ from rnnlab.training.counters import Counters
 CHANGEABLE = (
     *("checkpoint_every_steps", "device", "eval_batch_size", "figures", "histograms", "log_every_steps", "max_epochs"),
     *("max_minutes", "max_skipped", "max_steps", "num_samples", "patience", "profile", "sample_len", "threads"),
-    "tune_allocator",
+    *("tune_allocator", "xray_every"),
 )
 # What may change if `resume_allow` names it: all that fits the weights, the optimizer and the place in the data.
 ALLOWABLE = (
@@ -64,7 +64,7 @@ def learned_settings(config: TrainConfig) -> dict[str, Any]:
 def identity(task: Task, settings: dict[str, Any]) -> dict[str, str]:
     """Return hashes of what a run's checkpoints are of: settings, corpus, vocabulary."""
     text = json.dumps(settings, sort_keys=True, default=str)
-    found = {"settings": hashlib.sha256(text.encode()).hexdigest(), "vocabulary": task.vocabulary.sha256}
+    found = {"settings": hashlib.sha256(text.encode()).hexdigest(), "vocabulary": task.vocabulary_hash}
     return found | {"corpus": str(task.corpus.get("sha256"))}
 
 

@@ -26,7 +26,9 @@ from torch import nn
 from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import check_space
-from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, StoppedError, UserError
+from rnnlab.errors import CheckpointError, ConfigError, DivergedError, OutOfMemoryError, StoppedError, UserError
+from rnnlab.inspection.chains import can_unroll
+from rnnlab.inspection.live import live_signals
 from rnnlab.models.state import State
 from rnnlab.tasks.base import Scores, Task, score
 from rnnlab.training.averaging import build_average
@@ -94,6 +96,13 @@ class Trainer:
         self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
         self._events: EventLog | None = None
         self._board: Board | None = None
+        self._xray_seconds = 0.0  # of this process, as the next
+        self._step_seconds = 0.0
+        if config.trainer.xray_every is not None and not can_unroll(model):
+            raise ConfigError(
+                f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it "
+                "has no recurrent layers of rnnlab.cells; set null"
+            )
         self._lines: MetricsFile | None = None
         self._saving_seconds = 0.0
         self._learned = learned_settings(config)
@@ -292,9 +301,13 @@ class Trainer:
             is_logged = counters.step % config.log_every_steps == 0
             if is_logged:
                 self.steps.read(self.counters)
-            counters.seconds += time.perf_counter() - began
+            spent = time.perf_counter() - began
+            counters.seconds += spent
+            self._step_seconds += spent
             if is_logged:
                 self._log_step()
+            if config.xray_every is not None and counters.step % config.xray_every == 0:
+                self._look_inside(group[0])
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
@@ -310,6 +323,19 @@ class Trainer:
             self._raise_if_stopped(signals)
             if counters.index == 0:
                 break
+
+    def _look_inside(self, window: Window) -> None:
+        """Write how far states and gradients reach, measured on a few rows; the run goes on as if it had not been."""
+        began = time.perf_counter()
+        lengths = window.lengths
+        found = live_signals(self.model, window.inputs.to(self.device), lengths, self.counters.step)
+        self._xray_seconds += time.perf_counter() - began
+        self._note({f"xray/{name}": value for name, value in found.items()}, {"speed/xray_share": self._xray_share})
+
+    @property
+    def _xray_share(self) -> float:
+        """Share of this process's training time that looking inside took."""
+        return self._xray_seconds / max(self._xray_seconds + self._step_seconds, 1e-9)
 
     def _raise_if_stopped(self, signals: StopSignals) -> None:
         """End the run, whose state is saved, if a signal asked for it.
@@ -402,6 +428,7 @@ class Trainer:
             "skipped_steps": counters.skipped,
             "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
+            **({} if self._config.xray_every is None else {"xray_share": round(self._xray_share, 5)}),
             **self.details,
         }
 
