@@ -32,7 +32,7 @@ OF_TASK: dict[str, dict[str, list[str]]] = {
     "next_word": {
         "random windows": ["trainer.random_bptt=true", "trainer.bptt_len=18"],
         "sampled words": ["model.sampled_words=8"],
-        "adaptive": ["model.decoder=adaptive", "model.cutoffs=[4,9]"],
+        "adaptive": ["model.decoder=adaptive", "model.cutoffs=[4,9]", "model.hidden_size=16"],
     },
     "sentiment": {"both ways": ["model.bidirectional=true", "model.pooling=attention"]},
     "music": {"short windows": ["trainer.bptt_len=24"]},
