@@ -104,6 +104,7 @@ ELSEWHERE = {
     "optimizer.name": "set by the choice of the optimizer",
     "scheduler.name": "set by the choice of the scheduler",
     "trainer.device": "test_hardware",
+    "trainer.devices": "training/test_ranks: it shares the work and must change no number",
     "model.recompute": "cells/test_ops: it saves memory and must change no number",
     "trainer.eval_batch_size": "tasks/test_base: it bounds memory and must change no score",
     "trainer.max_skipped": "training/test_divergence",

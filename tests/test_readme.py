@@ -19,6 +19,8 @@ def small(words: list[str], corpora: dict[str, Path]) -> list[str]:
     """The same command at smoke size; an option the README gives wins."""
     if words[0] == "xray":
         return [*words, "steps=12", "rows=2", "places=8"]
+    if words[0] == "lesson":
+        return [*words, "--quick"]
     if words[0] != "train" or any(word.startswith("resume=") for word in words):
         return words
     task = next((word.removeprefix("task=") for word in words if word.startswith("task=")), "sentiment")

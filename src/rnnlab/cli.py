@@ -32,10 +32,12 @@ PLAIN = {
     "show": "a run on one page: settings, scores, curves, samples",
     "compare": "is one run better than another, or is it chance?",
     "diff": "the settings in which runs differ",
+    "diagnose": "what ails a run, and the settings to try: run=NAME",
     "report": "one HTML page of a run or a sweep",
     "rm": "remove runs; asks first",
     "board": "open TensorBoard on them",
     "init": "a folder with configs for your own data",
+    "lesson": "known results on recurrent networks, measured: rnnlab lesson NAME",
     "bench": "how fast this machine is, beside torch.nn",
     "doctor": "what this machine has, and what works on it",
 }
@@ -175,6 +177,11 @@ def _run_composed(verb: str, argv: list[str]) -> int:
         return show(arguments)
     request = compose_request(arguments)
     startup.lap("settings")
+    if verb == "train":
+        from rnnlab.commands._launch import launch
+
+        if (code := launch(request, argv)) is not None:
+            return code
     module = import_module(f"rnnlab.commands.{verb}")
     startup.lap("torch")
     return module.run(request)

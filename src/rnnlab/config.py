@@ -319,6 +319,9 @@ class TrainerConfig:
     averaging_start_epoch: Annotated[int, Ge(0), Le(1_000_000), doc("with averaging: first epoch averaged")] = 0
     precision: Annotated[Precision, doc("of the matrix products; bf16 keeps weights in fp32")] = Precision.fp32
     device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
+    devices: Annotated[
+        int, Ge(1), Le(1024), doc("processes that share each batch: a GPU or a part of the cores each; or use torchrun")
+    ] = 1
     threads: Annotated[
         int, Ge(0), Le(1024), doc("CPU threads; 0: $OMP_NUM_THREADS, else as many as this process may use")
     ] = 0
@@ -497,6 +500,7 @@ NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
     for name in (
         "checkpoint_every_steps",
         "device",
+        "devices",
         "eval_batch_size",
         "figures",
         "histograms",

@@ -56,6 +56,12 @@ class FolderInUseError(UserError):
     exit_code = 8
 
 
+class LostRankError(UserError):
+    """Another process of the same training has ended; what it held of the batch is lost with it."""
+
+    exit_code = 10
+
+
 class StoppedError(UserError):
     """A signal stopped the run after its state was saved."""
 

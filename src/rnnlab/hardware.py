@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,16 +40,17 @@ class SetUp(NamedTuple):
         )
 
 
-def set_up(threads: int, *, keep_memory: bool) -> SetUp:
+def set_up(threads: int, *, keep_memory: bool, processes: int = 1) -> SetUp:
     """Set threads and allocator, once, before a model is built.
 
     Args:
         threads: as in `set_threads`.
         keep_memory: whether to tune the allocator.
+        processes: as in `set_threads`.
     """
     sleep = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" or os.environ.get("GOMP_SPINCOUNT") == "0"
     return SetUp(
-        threads=set_threads(threads),
+        threads=set_threads(threads, processes),
         cores=usable_cores(),
         idle_threads="sleep" if sleep else "spin",
         allocator="tuned" if keep_memory and tune_allocator() else "default",
@@ -101,11 +103,15 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def set_threads(wanted: int) -> int:
+def set_threads(wanted: int, processes: int = 1) -> int:
     """Set torch's CPU threads; 0 is what OMP_NUM_THREADS says, else as many as this process may use.
 
     The load of the machine has no say: beside a busy loop on each of two cores, a step took 2.2 s on two threads that
     sleep when idle, 4.2 s on one, and 10.6 s on two that spin.
+
+    Args:
+        wanted: threads, or 0.
+        processes: that share the cores of this machine, this one among them.
 
     Returns:
         How many it is.
@@ -113,8 +119,26 @@ def set_threads(wanted: int) -> int:
     import torch
 
     by_user = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list is one of nested regions
-    torch.set_num_threads(wanted or (int(by_user) if by_user.isdecimal() and int(by_user) else usable_cores()))
+    told = wanted or (int(by_user) if by_user.isdecimal() else 0)
+    torch.set_num_threads(told or max(1, usable_cores() // processes))
     return torch.get_num_threads()
+
+
+def matrix_rate() -> float:
+    """Measure how many float32 operations a second this CPU's matrix products reach with the threads in use.
+
+    The best of five, each of some hundredths of a second: what another process takes away is not the machine's limit.
+    """
+    import torch
+
+    size = 1024
+    a, b, out = (torch.ones(size, size) for _ in range(3))
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        torch.mm(a, b, out=out)
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / min(times)
 
 
 def tune_allocator() -> bool:

@@ -40,6 +40,9 @@ def everything(text: str) -> str:
     parts = [
         html.head(text, text, text),
         html.heading(text),
+        html.heading(text, text),
+        html.contents([(text, text, text)]),
+        html.section([html.said(text, text)]),
         html.paragraph(text),
         html.cards([(text, text)]),
         html.table((text, "b"), [(text, html.status_of(text))], left=1, best=0, code=True),

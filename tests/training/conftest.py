@@ -31,6 +31,7 @@ from rnnlab.config import (
 from rnnlab.data.windows import Window
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.checkpoint import load_training
+from rnnlab.training.ranks import Ranks
 from rnnlab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -91,13 +92,15 @@ class Lab:
             self._tasks[key].read_corpus()
         return self._tasks[key]
 
-    def trainer(self, folder: Path, config: TrainConfig) -> Trainer:
+    def trainer(self, folder: Path, config: TrainConfig, ranks: Ranks | None = None) -> Trainer:
         """A trainer with weights drawn from the seed, as `rnnlab train` makes it."""
         folder.mkdir(parents=True, exist_ok=True)
         task = self.task(config)
         torch.manual_seed(config.seed)
         model = task.build_model(config.model)
-        return Trainer(task, model, config, folder, CPU, report=lambda facts: None)
+        if ranks is not None:
+            ranks.seed(config.seed)
+        return Trainer(task, model, config, folder, CPU, report=lambda facts: None, ranks=ranks)
 
     def fit(self, folder: Path, config: TrainConfig) -> Trainer:
         """A whole run."""

@@ -224,12 +224,13 @@ def test_each_epoch_starts_from_an_empty_memory(lab, tmp_path):
 def test_clipping_bounds_the_update_and_the_norm_before_it_is_logged(lab, tmp_path, points):
     config = lab.config(optimizer=sgd(1.0), clip_grad_norm=1e-3, log_every_steps=1, max_steps=4)
     trainer = lab.trainer(tmp_path, config)
-    updates, norms = [], []
+    updates, norms, lengths = [], [], []
     step = trainer._step
 
     def watched(group):
         before = flat(weights_of(trainer.model)).double()
         norms.append(step(group)["grad_norm"])
+        lengths.append(float(before.norm()))
         updates.append(float((flat(weights_of(trainer.model)) - before).norm()))
         return {"loss": 1.0, "grad_norm": norms[-1]}
 
@@ -239,6 +240,8 @@ def test_clipping_bounds_the_update_and_the_norm_before_it_is_logged(lab, tmp_pa
     assert updates == pytest.approx([1e-3] * 4, rel=1e-3)  # float32 weights of order 0.1 moved by 1e-5 each
     assert min(norms) > 0.05
     assert list(found["optim/grad_norm"].values()) == pytest.approx(norms, rel=1e-6)
+    ratios = [update / length for update, length in zip(updates, lengths, strict=True)]
+    assert list(found["optim/update_ratio"].values()) == pytest.approx(ratios, rel=1e-3)  # as above
     assert list(found["optim/clipped_share"].values()) == [1.0] * 4
 
 

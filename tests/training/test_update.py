@@ -11,7 +11,7 @@ from torch import nn
 
 from rnnlab.config import AdamConfig, RMSpropConfig, SGDConfig
 from rnnlab.training.optimizers import build_optimizer
-from rnnlab.training.update import Made, Update
+from rnnlab.training.update import SAMPLED, Made, Update
 
 CPU = torch.device("cpu")
 OPTIMIZERS = {
@@ -148,3 +148,25 @@ def test_only_fused_optimizers_on_a_gpu_defer():
             patch.setattr(torch, "zeros", lambda shape, device: None)
             update = Update(optimizer, device=torch.device(device), max_norm=None, max_value=None)
         assert update.defers == defers
+
+
+def test_the_update_ratio_is_the_length_of_the_change_by_that_of_the_weights():
+    parameters, update = make("sgd")
+    before = update.sample_weights()
+    old = torch.cat([parameter.detach().flatten().clone() for parameter in parameters])
+    give_gradients(parameters, 3)
+    step(update)
+    new = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    assert float(update.update_ratio(before)) == pytest.approx(float((new - old).norm() / old.norm()), rel=1e-6)
+
+
+def test_of_a_large_tensor_evenly_spaced_entries_stand_for_all():
+    parameter = nn.Parameter(torch.randn(5 * SAMPLED + 7, generator=torch.Generator().manual_seed(0)))
+    update = Update(torch.optim.SGD([parameter], lr=1.0), device=CPU, max_norm=None, max_value=None)
+    before = update.sample_weights()
+    assert SAMPLED <= len(before[0]) <= 2 * SAMPLED
+    old = parameter.detach().clone()
+    with torch.no_grad():
+        parameter += 0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    whole = float((parameter.detach() - old).norm() / old.norm())
+    assert float(update.update_ratio(before)) == pytest.approx(whole, rel=0.02)  # 65,000 samples: 0.4 % of noise

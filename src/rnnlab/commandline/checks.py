@@ -13,6 +13,7 @@ from rnnlab.config import (
     Cell,
     CosineConfig,
     Decoder,
+    Device,
     Embedding,
     ExploreConfig,
     Initialisation,
@@ -26,6 +27,7 @@ from rnnlab.config import (
     TrainerConfig,
 )
 from rnnlab.schema import walk
+from rnnlab.wording import listed
 
 LANGUAGE_MODELS = ("next_word", "music")
 OF_NUMBERS = ("adding", "ball")  # real numbers in, real numbers out
@@ -161,6 +163,12 @@ def _decoder_contradictions(model: ModelConfig, task: str) -> Iterator[str]:
 
 def _trainer_contradictions(trainer: TrainerConfig) -> Iterator[str]:
     """Yield contradictions within the trainer's settings."""
+    rows, devices = trainer.batch_size, trainer.devices
+    if devices > 1 and rows % devices:
+        near = listed([str(size) for size in (rows - rows % devices, rows - rows % devices + devices) if size], "or")
+        yield f"trainer.batch_size={rows} cannot be divided among trainer.devices={devices}; try {near}"
+    if devices > 1 and trainer.device is Device.mps:
+        yield f"trainer.devices={devices} is for trainer.device=cpu or cuda, got mps; set one of them"
     if trainer.max_epochs is None and trainer.max_steps is None and trainer.max_minutes is None:
         yield "training would never end: set trainer.max_epochs, trainer.max_steps or trainer.max_minutes"
     if trainer.averaging is Averaging.none and trainer.averaging_start_epoch > 0:

@@ -60,6 +60,10 @@ def suggestions(line: str) -> list[str]:
         return [option for option in options if option.startswith(current)]
     if verb == "bench":
         return [name for name in BENCHMARKS if name.startswith(current) and not rest]
+    if verb == "lesson":
+        from rnnlab.lessons.catalogue import LESSONS
+
+        return [name for name in (*LESSONS, "all") if name.startswith(current) and not rest]
     if verb in PLAIN:
         return _plain(verb, rest, current)
     if verb not in COMPOSED:
@@ -76,10 +80,12 @@ def _options(verb: str) -> list[str]:
         "train": ["--dry-run", "--multirun", "--jobs", "--cfg", "--config-dir"],
         "runs": ["--json"],
         "show": ["--json"],
+        "diagnose": ["--json"],
         "diff": ["--json"],
         "compare": ["--json", "--split", "--resamples", "--seed", "--threads"],
         "report": ["--output"],
         "rm": ["--yes"],
+        "lesson": ["--quick", "--seed", "--json"],
         "init": [],
         "board": ["--port", "--no-browser"],
         "doctor": ["--json"],
@@ -95,10 +101,12 @@ def _plain(verb: str, words: list[str], current: str) -> list[str]:
             return _filters(current)
         case "init" if words:
             return _data_settings(words, current)
-        case "show" | "report" if [word for word in words if not word.startswith("-")]:
+        case "show" | "report" | "diagnose" if [word for word in words if not word.startswith("-")]:
             return []  # they take one run
         case "show" | "board":
             return _run_names(current)
+        case "diagnose":
+            return [f"run={name}" for name in _run_names(current.removeprefix("run="))]
         case "compare" | "diff" | "report" | "rm":
             sweeps = {name.rpartition("/")[0] for name in _run_names("")} - {""}
             return [name for name in sorted({*sweeps, *_run_names("")} - {*words}) if name.startswith(current)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,11 +59,7 @@ class RunDetails:
 
     def command(self) -> str:
         """Return the command line that makes such a run again, under a name of its own."""
-        typed = [str(text) for text in self.run.get("overrides", [])]
-        folder = self.run.get("config_dir")
-        options = ["--config-dir", str(folder)] if folder else []
-        kept = [text for text in typed if text.partition("=")[0] not in ("name", "resume")]
-        return " ".join(["rnnlab train", *map(quote, [*options, *kept])])
+        return repeated(self.run)
 
     def score_table(self) -> tuple[list[str], list[tuple[str, list[str]]]]:
         """Return the splits, and for each score its name and a value for each split; "" where there is none."""
@@ -136,6 +133,21 @@ def default_settings(task: str) -> dict[str, Any] | None:
         return compose_request(read_arguments("train", [f"task={task}"])).config
     except ConfigError:
         return None
+
+
+def repeated(run: dict[str, Any], overrides: Iterable[str] = ()) -> str:
+    """Return the command line that makes a run again, under a name of its own, with other settings in their place.
+
+    Args:
+        run: run.json.
+        overrides: key=value.
+    """
+    typed = [str(text) for text in run.get("overrides", [])]
+    folder = run.get("config_dir")
+    options = ["--config-dir", str(folder)] if folder else []
+    others = {text.partition("=")[0] for text in overrides}
+    kept = [text for text in typed if text.partition("=")[0] not in {"name", "resume", *others}]
+    return " ".join(["rnnlab train", *map(quote, [*options, *kept, *overrides])])
 
 
 def part(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -7,14 +7,16 @@ import platform
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import OmegaConf
 from torch import nn
 
 from rnnlab import __version__
+from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
+from rnnlab.models import LanguageModel
 from rnnlab.runs import run_name, write_json
 from rnnlab.tasks import Task
 
@@ -70,6 +72,29 @@ def record_result(folder: Path, status: str, facts: dict[str, Any], error: BaseE
 def num_parameters(model: nn.Module) -> int:
     """Trained numbers of a model, shared ones once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def arithmetic_share(model: nn.Module, tokens_per_second: float, rate: float) -> float | None:
+    """Estimate the share of a machine's matrix products that training reached; None for a model of unknown arithmetic.
+
+    A weight matrix of the recurrence costs a token 6 operations an entry: 2 forward, 4 for both gradients. So does a
+    language model's full decoder.
+
+    Args:
+        model: that was trained.
+        tokens_per_second: of training.
+        rate: operations a second of the machine.
+    """
+    recurrent = getattr(model, "recurrent", None)
+    if not isinstance(recurrent, RecurrentStack):
+        return None
+    matrices = [parameter for parameter in recurrent.parameters() if parameter.dim() == 2]
+    if isinstance(model, LanguageModel):
+        if model.decoder_bias is None or model.sampled is not None:
+            return None
+        own = model.decoder_weight
+        matrices.append(cast("nn.Parameter", model.embedding.weight if own is None else own))
+    return round(6 * sum(matrix.numel() for matrix in matrices) * tokens_per_second / rate, 4)
 
 
 def _git_commit() -> str | None:

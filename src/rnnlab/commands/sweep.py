@@ -21,6 +21,7 @@ from rnnlab.sweeps.jobs import FINAL, Job
 from rnnlab.sweeps.processes import Launcher, LocalLauncher
 from rnnlab.sweeps.record import SweepRecord, open_folder
 from rnnlab.sweeps.runner import Source, run
+from rnnlab.training.place import this_place
 
 PARTLY_FAILED = 9
 _MANY = 10_000  # jobs in a cluster's queue
@@ -103,6 +104,10 @@ def _refuse_what_sweeps_cannot(arguments: Arguments) -> None:
     """
     if arguments.command != "train":
         raise ConfigError(f"-m is for rnnlab train; {arguments.command} takes one value a setting")
+    if this_place() is not None:
+        raise ConfigError(
+            "a sweep starts its processes itself: leave torchrun out, and give each job trainer.devices=N"
+        )
     if arguments.flags.cfg or arguments.flags.info:
         raise ConfigError("--cfg and --info show one configuration; leave -m and the lists of values out")
     if "resume" in arguments.free:
@@ -187,6 +192,8 @@ def _slots(request: SweepRequest) -> int:
 def _threads(request: SweepRequest, slots: int) -> int | None:
     """Threads of each job: an equal share of the cores, unless the user has said how many; None: as it is."""
     local = request.launcher in ("basic", "joblib", "submitit_local")
+    each = request.fixed.get("trainer.devices", "")
+    slots *= int(each) if each.isdecimal() and int(each) else 1
     told = "trainer.threads" in {*request.fixed, *request.varied} or "OMP_NUM_THREADS" in os.environ
     return max(1, usable_cores() // slots) if local and slots > 1 and not told else None
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,16 +17,26 @@ from torch import nn
 from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
-from rnnlab.commands._changes import allowed_before, record_changes, resume_changes
+from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._held_out import held_out
-from rnnlab.commands._record import num_parameters, record_result, record_run
+from rnnlab.commands._launch import end_with_parent, is_supervised, tell_name
+from rnnlab.commands._record import arithmetic_share, num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
-from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig
+from rnnlab.commands.diagnose import last_lines
+from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig, TrainerConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
-from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, StoppedError
-from rnnlab.hardware import choose_device, set_up
+from rnnlab.errors import (
+    CannotWriteError,
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    LostRankError,
+    OutOfMemoryError,
+    StoppedError,
+)
+from rnnlab.hardware import SetUp, choose_device, matrix_rate, set_up
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.xray import truncation_facts
 from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, telling_name
@@ -37,11 +49,17 @@ from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
 from rnnlab.training.fits import CHANGEABLE
 from rnnlab.training.logs import log_to
+from rnnlab.training.place import Place, this_place
 from rnnlab.training.precision import autocast
 from rnnlab.training.signals import Interrupted
 from rnnlab.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from rnnlab.training.ranks import Ranks
+
 log = logging.getLogger("rnnlab")
+
+_WORTH_SECONDS = 60  # shorter trainings need not be faster
 
 # How long and where a run trains is no part of its name.
 UNNAMED = NO_HYPERPARAMETERS | {"task", "model", "trainer", *(f"trainer.{name}" for name in CHANGEABLE)}
@@ -57,23 +75,85 @@ def run(request: Request) -> int:
     Raises:
         UserError: see `rnnlab.errors`; the run's result.json says the same.
     """
-    config: TrainConfig = request.settings
+    place = this_place()
     log_to(None)
-    if config.resume is not None:
-        return _resume(request)
-    if config.name is not None:
+    log.disabled = place is not None and place.rank > 0
+    try:
+        return _start(request, place) if request.settings.resume is None else _resume(request, place)
+    except LostRankError as error:
+        if place is None or (place.rank == 0 and not is_supervised()):
+            raise
+        return error.exit_code  # whoever started the processes says which was lost
+
+
+def _start(request: Request, place: Place | None) -> int:
+    """Train a new run."""
+    config: TrainConfig = request.settings
+    if config.name is not None and (place is None or place.rank == 0):
         check_free(config.name)
-    device = choose_device(config.trainer.device.value)
-    machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
+    with _ready(config.trainer, place) as (device, machine, ranks):
+        return _start_ready(request, device, machine, ranks)
+
+
+@contextmanager
+def _ready(trainer: TrainerConfig, place: Place | None) -> Iterator[tuple[torch.device, SetUp, Ranks | None]]:
+    """Choose the device, set threads and allocator, and find the other processes that train the same model.
+
+    Raises:
+        ConfigError: the device is not there, or there are fewer than processes.
+        LostRankError: another process has ended.
+    """
+    device = choose_device(trainer.device.value)
+    if place is None:
+        yield device, set_up(trainer.threads, keep_memory=trainer.tune_allocator), None
+        return
+    from rnnlab.training.ranks import Ranks
+
+    if is_supervised():
+        end_with_parent()
+    if device.type == "mps":  # of trainer.device=auto
+        device = torch.device("cpu")
+    if device.type == "cuda":
+        if place.local_size > (count := torch.cuda.device_count()):
+            raise ConfigError(
+                f"trainer.devices={place.size} needs a GPU for each process, got {place.local_size} processes here and "
+                f"{count} GPU{'s' * (count > 1)}; lower it or set trainer.device=cpu"
+            )
+        device = torch.device("cuda", place.local_rank)
+        torch.cuda.set_device(device)
+    machine = set_up(trainer.threads, keep_memory=trainer.tune_allocator, processes=place.local_size)
+    ranks = Ranks(place, device)
+    rows = trainer.batch_size
+    log.info("processes: %d, %d of the %d rows of a batch each", place.size, rows // place.size, rows)
+    yield device, machine, ranks
+    ranks.close()  # after an error the others may not be there to agree
+
+
+def _read_corpus(task: Task, ranks: Ranks | None) -> None:
+    """Read a task's corpus; the first process encodes it, the others find it in the cache."""
+    if ranks is not None and not ranks.is_first:
+        ranks.wait()
+    task.read_corpus()
+    if ranks is not None and ranks.is_first:
+        ranks.wait()
+
+
+def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: Ranks | None) -> int:
+    """Train a new run on a device."""
+    config: TrainConfig = request.settings
     task = build_task(config.task, config.trainer, config.seed)
     if isinstance(config.task, CorpusConfig):
         log.info("reading corpus %s", config.task.corpus)
-    task.read_corpus()
+    _read_corpus(task, ranks)
     measured: dict[str, Any] = {}
     if config.trainer.auto_bptt_len:
-        measured = {"measured_bptt": _measure_bptt_len(task, request, device)}
+        measure = partial(_measure_bptt_len, task, config, device)
+        length, facts = measure() if ranks is None else ranks.from_first(measure)
+        measured = {"measured_bptt": facts}
+        config.trainer.bptt_len, config.trainer.auto_bptt_len = length, False
+        request.config["trainer"] |= {"bptt_len": length, "auto_bptt_len": False}
         task = build_task(config.task, config.trainer, config.seed)
-        task.read_corpus()
+        _read_corpus(task, ranks)
     windows = task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
     startup.lap("corpus")
     _check_warmup(config, count_steps(task, config.trainer))
@@ -94,14 +174,21 @@ def run(request: Request) -> int:
     if config.dry_run:
         say_what_runs()
         return _dry_run(task, model, config.trainer.precision, device)
+    if ranks is not None:
+        ranks.seed(config.seed)
+        if not ranks.is_first:
+            folder = ranks.from_first(Path)
+            return _follow(_trainer(folder, config, task, model, device, ranks))
     with begin_run(config.name or _own_name(request), exact=config.name is not None) as folder:
         log_to(folder)
         say_what_runs()
         log.info("run folder: %s", folder)
-        facts = {"backend": backend, "device": str(device), **machine._asdict()}
+        facts = {"backend": backend, "device": str(device), **machine._asdict(), "baseline": task.baseline_loss()}
         record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
-        return _fit(folder, config, task, _trainer(folder, config, task, model, device))
+        if ranks is not None:
+            ranks.from_first(lambda: folder)
+        return _fit(folder, task, _trainer(folder, config, task, model, device, ranks))
 
 
 def _own_name(request: Request) -> str:
@@ -114,9 +201,8 @@ def _own_name(request: Request) -> str:
     return telling_name(values, choices=("task", "model", "optimizer", "scheduler", "experiment"))
 
 
-def _measure_bptt_len(task: Task, request: Request, device: torch.device) -> dict[str, Any]:
-    """Put the length that the truncation meter finds in the place of the one given; return what was measured."""
-    config: TrainConfig = request.settings
+def _measure_bptt_len(task: Task, config: TrainConfig, device: torch.device) -> tuple[int, dict[str, Any]]:
+    """Return the length that the truncation meter finds, to be put in the place of the one given, and what it met."""
     torch.manual_seed(config.seed)
     model = build_model(task, config).to(device)
     if not can_unroll(model):
@@ -134,9 +220,7 @@ def _measure_bptt_len(task: Task, request: Request, device: torch.device) -> dic
     length, met = warmup.measure(model, loss, window.inputs.shape[0])
     facts = truncation_facts(met, window.inputs.shape[0])
     log.info("trainer.bptt_len=%d: the shortest whose gradient is that of %d steps", length, facts["full_steps"])
-    config.trainer.bptt_len, config.trainer.auto_bptt_len = length, False
-    request.config["trainer"] |= {"bptt_len": length, "auto_bptt_len": False}
-    return facts
+    return length, facts
 
 
 def _backend(task: Task, model: nn.Module, precision: Precision, device: torch.device) -> str:
@@ -161,52 +245,87 @@ def _check_warmup(config: TrainConfig, steps: int | None) -> None:
         )
 
 
-def _resume(request: Request) -> int:
+def _resume(request: Request, place: Place | None) -> int:
     """Go on from a run's newest checkpoint, with its own settings but for those that may change."""
     folder = find_run(request.settings.resume)
+    if place is not None and place.rank > 0:
+        return _resume_locked(folder, request, place)
     with lock_run(folder):
         probe(folder)
         if (folder / "checkpoints").is_dir():
             probe(folder / "checkpoints")
-        return _resume_locked(folder, request)
+        return _resume_locked(folder, request, place)
 
 
-def _resume_locked(folder: Path, request: Request) -> int:
-    """Go on with a run that no other process can touch now."""
+def _resume_locked(folder: Path, request: Request, place: Place | None) -> int:
+    """Go on with a run that no process but those of the same start can touch now."""
     if not (folder / "run.json").exists():
         name = quote(run_name(folder))
         raise CheckpointError(f"{folder} was left before training began; start it again: rnnlab train ... name={name}")
     # A run that has never saved begins again; one that is done has.
     result = folder / "result.json"
-    if not has_saved(folder / "checkpoints") and result.exists() and read_json(result).get("status") == "done":
+    is_first = place is None or place.rank == 0  # which sees to half-made links, too
+    if (
+        is_first
+        and not has_saved(folder / "checkpoints")
+        and result.exists()
+        and read_json(result).get("status") == "done"
+    ):
         raise CheckpointError(f"no checkpoint in {folder}, though the run is done: they were removed; start a new run")
     config = saved_settings(folder)
     changes = resume_changes(request, config)
-    device = choose_device(config.trainer.device.value)
-    machine = set_up(config.trainer.threads, keep_memory=config.trainer.tune_allocator)
+    with _ready(config.trainer, place) as (device, machine, ranks):
+        return _resume_ready(folder, config, changes, device, machine, ranks)
+
+
+def _resume_ready(
+    folder: Path, config: TrainConfig, changes: Changes, device: torch.device, machine: SetUp, ranks: Ranks | None
+) -> int:
+    """Go on with a run on a device."""
+    is_first = ranks is None or ranks.is_first
     task = restore_task(config, folder)
-    task.read_corpus()
+    _read_corpus(task, ranks)
     startup.lap("corpus")
     allowed = allowed_before(folder) | changes.allowed
     check_corpus(folder, task, may_differ="task.corpus" in changes.allowed)
-    log_to(folder)
+    if is_first:
+        log_to(folder)
     log.info("device: %s, %s", device, machine)
     torch.manual_seed(config.seed)  # as at the start: there may be no checkpoint yet, or a roll-back leads there
     model = build_model(task, config).to(device)
-    trainer = _trainer(folder, config, task, model, device)
+    if ranks is not None:
+        ranks.seed(config.seed)
+    trainer = _trainer(folder, config, task, model, device, ranks)
     trainer.resume(allowed)  # a checkpoint that cannot be used leaves the run as it was
+    if not is_first:
+        return _follow(trainer)
     for key, (old, new) in changes.values.items():
         log.info("%s: %s, was %s", key, shown(new), shown(old))
     record_changes(folder, trainer.counters.step, changes, task)
-    return _fit(folder, config, task, trainer)
+    return _fit(folder, task, trainer)
 
 
-def _trainer(folder: Path, config: TrainConfig, task: Task, model: nn.Module, device: torch.device) -> Trainer:
-    return Trainer(task, model, config, folder, device, report=partial(record_result, folder, "running"))
+def _trainer(
+    folder: Path, config: TrainConfig, task: Task, model: nn.Module, device: torch.device, ranks: Ranks | None
+) -> Trainer:
+    report = partial(record_result, folder, "running")
+    return Trainer(task, model, config, folder, device, report, ranks)
 
 
-def _fit(folder: Path, config: TrainConfig, task: Task, trainer: Trainer) -> int:
+def _follow(trainer: Trainer) -> int:
+    """Train as one of those processes that write nothing."""
+    try:
+        trainer.fit()
+    except (StoppedError, DivergedError, OutOfMemoryError) as error:
+        if is_supervised():
+            raise
+        return error.exit_code  # the first, which has ended in the same way, says it
+    return 0
+
+
+def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
     """Train and score the test split; result.json tells how the run stands, whatever happens."""
+    tell_name(run_name(folder))
     try:
         record_result(folder, "running", trainer.facts())
         startup.lap("model")
@@ -220,10 +339,17 @@ def _fit(folder: Path, config: TrainConfig, task: Task, trainer: Trainer) -> int
             record_result(folder, "failed", trainer.facts(), error)
         except CannotWriteError as mistake:  # no news on a full disk: what ended the run is what counts
             log.warning("%s", mistake)
+        if isinstance(error, LostRankError):
+            advice = f"what was saved is whole; go on: rnnlab train resume={quote(run_name(folder))}"
+            raise LostRankError(f"{error}; {advice}") from error
         raise
     facts = trainer.facts()
+    if facts["seconds"] >= _WORTH_SECONDS and trainer.device.type == "cpu":
+        facts["arithmetic_share"] = arithmetic_share(trainer.model, facts["tokens_per_second"], matrix_rate())
     record_result(folder, "done", facts)
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
+    for line in last_lines(folder):
+        print(line)
     name = quote(run_name(folder))
     example = f"evaluate run={name}"
     if isinstance(task, Sentiment | LanguageTask):

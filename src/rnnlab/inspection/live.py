@@ -20,7 +20,9 @@ ROWS, STEPS, PROBES = 4, 32, 2
 
 
 @torch.no_grad()
-def live_signals(model: nn.Module, inputs: Tensor, lengths: Tensor | None, step: int) -> dict[str, float]:
+def live_signals(
+    model: nn.Module, inputs: Tensor, lengths: Tensor | None, step: int, *, rows: int = ROWS, slopes: bool = True
+) -> dict[str, float]:
     """Measure the first rows and steps of a window from an all-zero state.
 
     Args:
@@ -28,6 +30,8 @@ def live_signals(model: nn.Module, inputs: Tensor, lengths: Tensor | None, step:
         inputs: (T, B, ...), on the model's device.
         lengths: <int64>(B,) or None.
         step: seeds the directions.
+        rows: so many at most.
+        slopes: whether slopes are measured: the derivatives for it import sympy, a second.
 
     Returns:
         "layer_0/lag_slope" (change of the logarithm of a change's size per step; below 0 it is forgotten) and
@@ -35,9 +39,9 @@ def live_signals(model: nn.Module, inputs: Tensor, lengths: Tensor | None, step:
     """
     recurrent: Any = model.recurrent
     embedding: Any = model.embedding
-    inputs = inputs[:STEPS, :ROWS]
+    inputs = inputs[:STEPS, :rows]
     if lengths is not None:
-        lengths = lengths[:ROWS].to(inputs.device).clamp(max=len(inputs))
+        lengths = lengths[:rows].to(inputs.device).clamp(max=len(inputs))
     generator = torch.Generator().manual_seed(step)
     found: dict[str, float] = {}
     for chain in unroll(recurrent, embedding(inputs), None, lengths):
@@ -45,7 +49,7 @@ def live_signals(model: nn.Module, inputs: Tensor, lengths: Tensor | None, step:
         values = unit_facts(chain)
         if chain.cell.startswith("rnn"):
             values["spectral_radius"] = spectral_radii(chain)["hidden"]
-        if longest > 1:
+        if slopes and longest > 1:
             slope = decay(lag_curve(chain, [longest], longest - 1, generator, num_probes=PROBES))
             if math.isfinite(slope):
                 values["lag_slope"] = slope

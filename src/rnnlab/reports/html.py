@@ -29,6 +29,7 @@ p { margin: .4rem 0; max-width: 46rem; }
 .card b { display: block; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: .82rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.4rem 1.6rem; }
+.charts > figure:only-child { max-width: 38rem; }
 .charts + .charts { margin-top: 1.6rem; }
 .small { grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
 figure { margin: 0; break-inside: avoid; }
@@ -52,10 +53,14 @@ pre { background: var(--wash); border: 1px solid var(--line); border-radius: .5r
   font: .84rem/1.5 ui-monospace, Menlo, Consolas, monospace; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 pre.sample { max-height: 32rem; overflow: auto; }
+.said { border-left: .25rem solid; padding: .1rem 0 .1rem .8rem; font-weight: 600; }
+.said.done { color: var(--ink); border-color: var(--good); }
+a { color: var(--a); } nav li { margin: .2rem 0; }
 summary { cursor: pointer; color: var(--soft); margin: .8rem 0 .4rem; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .82rem; }
 @media print { body { max-width: none; padding: 0; font-size: 10.5pt; } pre.sample { max-height: none; }
-  h2 { break-after: avoid; } tr { break-inside: avoid; } :root { --paper: #fff; --ink: #000; } }
+  h2 { break-after: avoid; } section { break-before: page; } tr { break-inside: avoid; }
+  :root { --paper: #fff; --ink: #000; } }
 """
 
 
@@ -102,9 +107,28 @@ def status_of(status: str) -> Markup:
     return Markup(f'<span class="{escape(status)}">{escape(status)}</span>')
 
 
-def heading(text: str) -> str:
-    """Return a section's heading."""
-    return f"<h2>{escape(text)}</h2>"
+def heading(text: str, anchor: str = "") -> str:
+    """Return a section's heading, with a name that `contents` can link to."""
+    return f'<h2 id="{escape(anchor, quote=True)}">{escape(text)}</h2>' if anchor else f"<h2>{escape(text)}</h2>"
+
+
+def contents(entries: Iterable[tuple[str, str, str]]) -> str:
+    """Return a table of contents: (anchor of a heading, its text, a line on it)."""
+    lines = (
+        f'<li><a href="#{escape(anchor, quote=True)}">{escape(text)}</a> <span class=soft>{escape(line)}</span></li>'
+        for anchor, text, line in entries
+    )
+    return f"<nav><ol>{''.join(lines)}</ol></nav>"
+
+
+def section(parts: Iterable[str]) -> str:
+    """Return what belongs together; printed, it starts a page."""
+    return f"<section>{''.join(parts)}</section>"
+
+
+def said(text: str, kind: str) -> str:
+    """Return a sentence that stands out, in the colour of a status: done, failed."""
+    return f'<p class="said {escape(kind)}">{escape(text)}</p>'
 
 
 def paragraph(text: str) -> str:

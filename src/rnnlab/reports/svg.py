@@ -54,7 +54,7 @@ def chart(lines: Sequence[Line], *, width: int = 480, height: int = 230) -> str:
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(_described(lines), quote=True)}">']
     for value in y.ticks():
         _, height_of = at(first, value)
-        parts.append(_rule(_LEFT, height_of, width - _RIGHT, height_of))
+        parts.append(rule(_LEFT, height_of, width - _RIGHT, height_of))
         parts.append(f'<text x="{_LEFT - 6}" y="{height_of + 4:.1f}" text-anchor="end">{number(value)}</text>')
     for step in (tick for tick in x.ticks(5) if tick == int(tick)):
         across, _ = at(step, y.low)
@@ -63,7 +63,7 @@ def chart(lines: Sequence[Line], *, width: int = 480, height: int = 230) -> str:
     for line, curve in shown:
         points = [at(step, value) for step, value in zip(curve.steps, curve.values, strict=True)]
         weight, opacity = (1, 0.35) if line.faint else (1.7, 1)
-        parts.append(_polyline(points, line.color, weight, opacity, line.name))
+        parts.append(polyline(points, line.color, weight, opacity, line.name))
         if line.dots and len(points) <= 60:
             for (across, down), step, value in zip(points, curve.steps, curve.values, strict=True):
                 tip = f"{escape(line.name)} {number(value)}, step {step:,}"
@@ -89,7 +89,7 @@ def interval(mean: float, half: float | None, scale: Scale, *, is_best: bool) ->
     color = "var(--b)" if is_best else "var(--a)"
     parts = [
         f'<svg class=row viewBox="0 0 {width} {2 * middle}" role="img" aria-label="{number(mean)}">',
-        _rule(6, middle, width - 6, middle),
+        rule(6, middle, width - 6, middle),
     ]
     if half is not None:
         parts.append(
@@ -132,7 +132,7 @@ def parallel(axes: Sequence[tuple[str, Sequence[str]]], scores: Sequence[float],
         shares.append(goodness(score))
         points = [(60 + gap * place, down(share)) for place, share in enumerate(shares)]
         color, weight, opacity = ("var(--b)", 2.4, 1) if run == best else ("var(--a)", 1.3, 0.45)
-        line = _polyline(points, color, weight, opacity, number(score))
+        line = polyline(points, color, weight, opacity, number(score))
         lines.insert(len(lines) if run == best else 0, line)
     parts += lines
     for place, (name, words) in enumerate(zip(names, labels, strict=True)):
@@ -177,11 +177,13 @@ def _described(lines: Sequence[Line]) -> str:
     return "; ".join(ends)
 
 
-def _polyline(points: Sequence[tuple[float, float]], color: str, weight: float, opacity: float, tip: str) -> str:
+def polyline(points: Sequence[tuple[float, float]], color: str, weight: float, opacity: float, tip: str) -> str:
+    """Return a line through points, (across, down) each, that says `tip` under the pointer."""
     path = " ".join(f"{across:.1f},{down:.1f}" for across, down in points)
     look = f'fill="none" stroke="{color}" stroke-width="{weight}" stroke-opacity="{opacity}" stroke-linejoin="round"'
     return f'<polyline points="{path}" {look}><title>{escape(tip)}</title></polyline>'
 
 
-def _rule(x1: float, y1: float, x2: float, y2: float) -> str:
+def rule(x1: float, y1: float, x2: float, y2: float) -> str:
+    """Return a thin straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="var(--line)"/>'

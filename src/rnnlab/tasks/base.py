@@ -128,6 +128,10 @@ class Task(ABC):
     def new_scores(self) -> Scores:
         """Empty scores."""
 
+    def baseline_loss(self) -> float | None:
+        """Loss per target, on the validation split, of the best guess that looks at no input; None: not known."""
+        return None
+
     @abstractmethod
     def hits(self, outputs: Tensor, window: Window) -> Tensor | int:
         """Right predictions among a training window's targets; 0 for tasks whose measure does not ask.

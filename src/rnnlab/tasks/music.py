@@ -17,6 +17,7 @@ from rnnlab.data.corpora import Kind, load_tunes
 from rnnlab.data.encoded import Encoded
 from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.errors import CheckpointError, DataError
+from rnnlab.evaluation.baselines import guessing_nats
 from rnnlab.generation.abc import perform, render
 from rnnlab.tasks.base import SPLITS, Sound, log
 from rnnlab.tasks.encoded import read_encoded
@@ -106,6 +107,11 @@ class Music(LanguageTask):
         super().restore(content)
         if END not in self.vocabulary:
             raise CheckpointError(f"vocabulary.json is damaged: it lacks {END}, which stands before and after a tune")
+
+    def baseline_loss(self) -> float:
+        """Of saying at each place how frequent the characters are; what stands before a tune is not predicted."""
+        train, valid = (np.delete(ids.values, ids.offsets[:-1]) for ids in (self._ids["train"], self._ids["valid"]))
+        return guessing_nats(train, valid, len(self.vocabulary))
 
     @property
     def stop_id(self) -> int:

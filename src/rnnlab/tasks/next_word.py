@@ -17,6 +17,7 @@ from rnnlab.data.corpora import Kind, load_text_corpus
 from rnnlab.data.encoded import Encoded
 from rnnlab.data.tokens import EOS, join_tokens, tokenizer
 from rnnlab.errors import CheckpointError, ConfigError
+from rnnlab.evaluation.baselines import guessing_nats
 from rnnlab.tasks.base import SPLITS, log
 from rnnlab.tasks.encoded import read_encoded
 from rnnlab.tasks.language import LanguageTask
@@ -110,6 +111,10 @@ class NextWord(LanguageTask):
     def score_windows(self, split: str, batch_size: int) -> ColumnWindows:
         """One stream, whatever the batch size: more columns would each start with an empty memory."""
         return ColumnWindows(self._ids[split], 1, SCORE_STEPS)
+
+    def baseline_loss(self) -> float:
+        """Of saying at each place how frequent the words are."""
+        return guessing_nats(self._ids["train"], self._ids["valid"][1:], len(self.vocabulary))
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """An `<eos>`, then the prompt's words."""

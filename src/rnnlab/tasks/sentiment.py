@@ -19,6 +19,7 @@ from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpac
 from rnnlab.data.tokens import review_tokens
 from rnnlab.data.windows import Window
 from rnnlab.errors import CheckpointError, DataError
+from rnnlab.evaluation.baselines import guessing_nats
 from rnnlab.evaluation.scores import Classification, Classified, CrossEntropy
 from rnnlab.models import Classifier
 from rnnlab.tasks.base import SPLITS, Scores, Task, cell_extras, log
@@ -168,6 +169,10 @@ class Sentiment(Task):
     def nats(self, model: nn.Module, outputs: Tensor, window: Window) -> Tensor:
         """Summed cross-entropy of the classes; logits (B, C)."""
         return functional.cross_entropy(outputs.float(), window.targets, reduction="sum")
+
+    def baseline_loss(self) -> float:
+        """Of saying for each text how frequent the classes are."""
+        return guessing_nats(self._classes["train"], self._classes["valid"], len(self.label_names))
 
     def new_scores(self) -> ClassScores:
         """Empty scores."""

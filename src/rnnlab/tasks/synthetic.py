@@ -86,6 +86,10 @@ class SyntheticTask(Task):
         count = sizes.train_sequences if split == "train" else sizes.score_sequences
         return DrawnBatches(self.draw, count, batch_size, seed=self._seed, split=split)
 
+    def baseline_loss(self) -> float:
+        """Of the best guess that remembers nothing."""
+        return self.baseline
+
     def hits(self, outputs: Tensor, window: Window) -> int:
         """Not asked for in training."""
         return 0

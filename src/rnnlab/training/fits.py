@@ -23,9 +23,9 @@ from rnnlab.training.counters import Counters
 
 # What may change when a run goes on: how long, how fast and what is shown, never what is learned. Of the trainer.
 CHANGEABLE = (
-    *("checkpoint_every_steps", "device", "eval_batch_size", "figures", "histograms", "log_every_steps", "max_epochs"),
-    *("max_minutes", "max_skipped", "max_steps", "num_samples", "patience", "profile", "sample_len", "threads"),
-    *("tune_allocator", "xray_every"),
+    *("checkpoint_every_steps", "device", "devices", "eval_batch_size", "figures", "histograms", "log_every_steps"),
+    *("max_epochs", "max_minutes", "max_skipped", "max_steps", "num_samples", "patience", "profile", "sample_len"),
+    *("threads", "tune_allocator", "xray_every"),
 )
 # What may change if `resume_allow` names it: all that fits the weights, the optimizer and the place in the data.
 ALLOWABLE = (
@@ -121,7 +121,8 @@ def state_difference(saved: Any, parts: Mapping[str, nn.Module], optimizer: torc
         return "events are no sizes of files"
     try:
         counters_from(saved["counters"])
-        torch.Generator().set_state(saved["rng"]["cpu"])
+        for random in (saved["rng"], *saved.get("ranks", [])):
+            torch.Generator().set_state(random["cpu"])
     except CheckpointError as error:
         return str(error)
     except (RuntimeError, TypeError, KeyError, AttributeError):

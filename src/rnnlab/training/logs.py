@@ -226,14 +226,14 @@ def _next_name(run: Path) -> str:
 class Progress:
     """A bar on a terminal; elsewhere one line now and then."""
 
-    def __init__(self, total_steps: int | None, step: int, *, unit: str = "step") -> None:
-        """Start at `step` of `total_steps` (None: unknown)."""
+    def __init__(self, total_steps: int | None, step: int, *, unit: str = "step", is_shown: bool = True) -> None:
+        """Start at `step` of `total_steps` (None: unknown); what is not shown is not in the log either."""
         self._bar = tqdm(
             total=total_steps,
             initial=step,
             unit=unit,
             dynamic_ncols=True,
-            disable=None,  # off where stderr is not a terminal
+            disable=None if is_shown else True,  # None: off where stderr is not a terminal
             file=sys.stderr,
             mininterval=0.2,
             smoothing=0.05,

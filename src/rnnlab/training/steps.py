@@ -12,6 +12,7 @@ After `trainer.max_skipped` such steps in a row `DivergedError` is raised, and t
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +31,19 @@ from rnnlab.training.precision import autocast
 from rnnlab.training.randomness import random_state, set_random_state
 from rnnlab.training.update import Made, Update
 
+if TYPE_CHECKING:
+    from rnnlab.training.ranks import Ranks
+
 
 class Steps:
     """Makes the steps of one run.
 
     Attributes:
-        state: carried from window to window; None before the first.
-        part: told which part of a step runs: forward, backward, clip, optimizer.
+        state: carried from window to window, of this process's rows; None before the first.
+        num_rows: of the joint batch of the last window.
+        part: told which part of a step runs: forward, backward, exchange, clip, optimizer.
         shown: loss (nats per target) and grad_norm (before clipping) of the last step that was read.
+        update_ratio: of the last step that was read, if that one was asked; None: it was not, or was skipped.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class Steps:
         averaged: AveragedModel | None,
         config: TrainerConfig,
         device: torch.device,
+        ranks: Ranks | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -60,17 +67,21 @@ class Steps:
             averaged: follows the model's weights; None: there is no average.
             config: clipping, precision and when averaging starts.
             device: where windows go.
+            ranks: the processes that share each window; None: there is this one.
         """
         self._task, self._model, self._device = task, model, device
         self._optimizer, self._schedule, self._averaged = optimizer, schedule, averaged
-        self._config = config
+        self._config, self._ranks = config, ranks
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._update = Update(
             optimizer, device=device, max_norm=config.clip_grad_norm, max_value=config.clip_grad_value
         )
         self._unread: list[Made] = []
         self.state: State = None
+        self.num_rows = 0
         self.part: Part = nobody_asks
         self.shown = {"loss": math.nan, "grad_norm": math.nan}
+        self.update_ratio: float | None = None
 
     def make(self, group: list[Window], counters: Counters) -> None:
         """Make one optimizer update from the windows of a group; each target weighs the same.
@@ -86,11 +97,14 @@ class Steps:
         self._schedule.before_step(counters.step, counters.epoch)
         self._optimizer.zero_grad(set_to_none=True)
         before, random = self.state, random_state(self._device)
+        shares = group if self._ranks is None else [self._ranks.share(window) for window in group]
         try:
-            made = self._differentiate(group, counters)
-        except (MemoryError, RuntimeError) as error:
+            made = self._differentiate(group, shares, counters)
+        except (MemoryError, RuntimeError, OutOfMemoryError) as error:
             if (mistake := out_of_memory(error)) is None:
                 raise
+            if self._ranks is not None and not isinstance(error, OutOfMemoryError):  # else it came from another rank
+                self._ranks.tell_failure(self._parameters)
             self._optimizer.zero_grad(set_to_none=True)
             self.state = before
             set_random_state(random, self._device)
@@ -98,14 +112,18 @@ class Steps:
         spoiled = made.spoiled() if self._update.defers else None
         if spoiled is None and not made.is_finite():
             self._optimizer.zero_grad(set_to_none=True)
-            self.state = _without(before, group)
+            self.state = _without(before, shares)
         else:
             with self.part("clip"):
                 scale = self._update.clip(made)
             with self.part("optimizer"):
+                is_logged = (counters.step + 1) % self._config.log_every_steps == 0
+                weights = self._update.sample_weights() if is_logged else None
                 self._update.apply(scale, spoiled)
+                if weights is not None:
+                    made.update_ratio = self._update.update_ratio(weights)
             if spoiled is not None:
-                self.state = choose(spoiled, _without(before, group), self.state)
+                self.state = choose(spoiled, _without(before, shares), self.state)
         counters.step += 1
         if self._averaged is not None and counters.epoch >= self._config.averaging_start_epoch:
             self._averaged.update_parameters(self._model)
@@ -114,14 +132,22 @@ class Steps:
         if not self._update.defers:
             self.read(counters)
 
-    def _differentiate(self, group: list[Window], counters: Counters) -> Made:
-        """Run the windows of a group forward and backward, and carry the state on."""
+    def _differentiate(self, group: list[Window], shares: list[Window], counters: Counters) -> Made:
+        """Run this process's shares of the windows of a group forward and backward, and carry the state on.
+
+        The gradients, losses and hits are those of the group when this returns.
+        """
         num_targets = sum(window.num_targets for window in group)
         nats: list[Tensor] = []
         hits: list[Tensor | int] = []
-        for window in group:
+        for window in shares:
             # Values cross the edge between windows, gradients do not.
             state = detach(reset(self.state, window.starts))
+            if self._ranks is not None and window.num_targets == 0:  # all its rows have ended before the others'
+                self.state = state
+                nats.append(torch.zeros((), device=self._device))
+                hits.append(0)
+                continue
             window = window.to(self._device)
             with self.part("forward"):
                 with autocast(self._config.precision, self._device):
@@ -132,6 +158,11 @@ class Steps:
             nats.append(window_nats.detach())
             hits.append(self._task.hits(outputs.detach(), window))
         self.state = detach(self.state)
+        if self._ranks is not None:
+            self.num_rows = group[-1].inputs.shape[1]
+            with self.part("exchange"):
+                sums = self._ranks.add_up(self._parameters, [*nats, *hits])
+            nats, hits = sums[: len(group)], list(sums[len(group) :])
         with self.part("clip"):
             norm = self._update.gradient_norm()
         windows = (counters.index, counters.index + len(group))
@@ -150,6 +181,7 @@ class Steps:
         """
         unread, self._unread = self._unread, []
         for made in unread:
+            self.update_ratio = None
             if not made.is_finite():
                 self._note_skipped(made, counters)
                 continue
@@ -162,6 +194,7 @@ class Steps:
             counters.sum_clipped += self._update.was_clipped(norm, largest)
             counters.sum_steps += 1
             self.shown = {"loss": loss, "grad_norm": norm}
+            self.update_ratio = None if made.update_ratio is None else float(made.update_ratio)
 
     def forget(self) -> None:
         """Drop what was not read: the run goes on from elsewhere."""

@@ -8,6 +8,8 @@ uninterrupted one bit for bit on a CPU.
 Where too many steps in a row were not finite, the run goes back to the last checkpoint before them, or to its
 beginning, and goes on from there with half the rate, twice at most. Which one that is depends on no interruption, and
 what was logged since is cut off, as when a run is resumed: an interrupted run goes back as the uninterrupted one does.
+
+Where several processes train together (`ranks.py`), each runs this loop; the first alone scores and writes.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
 
-from rnnlab.config import TrainConfig
+from rnnlab.config import Cell, TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import check_space
 from rnnlab.errors import CheckpointError, ConfigError, DivergedError, OutOfMemoryError, StoppedError, UserError
@@ -52,16 +54,29 @@ from rnnlab.training.randomness import random_state, set_random_state
 from rnnlab.training.signals import StopSignals
 from rnnlab.training.steps import Steps
 
+if TYPE_CHECKING:
+    from rnnlab.training.ranks import Ranks
+
+T = TypeVar("T")
+
 # Told the facts of result.json at each evaluation.
 Report = Callable[[dict[str, Any]], None]
 MAX_ROLLBACKS = 2
+DIAGNOSED_ROWS = 16
 
 
 class Trainer:
     """Trains one model on one task, in one run folder."""
 
     def __init__(
-        self, task: Task, model: nn.Module, config: TrainConfig, run: Path, device: torch.device, report: Report
+        self,
+        task: Task,
+        model: nn.Module,
+        config: TrainConfig,
+        run: Path,
+        device: torch.device,
+        report: Report,
+        ranks: Ranks | None = None,
     ) -> None:
         """Put the parts together; nothing runs yet.
 
@@ -72,8 +87,11 @@ class Trainer:
             run: the run's folder.
             device: where the windows go.
             report: told how the run stands at each evaluation.
+            ranks: the processes that train this model; None: there is this one.
         """
         self.task, self.model, self.run, self.device = task, model, run, device
+        self._ranks = ranks
+        self._is_first = ranks is None or ranks.is_first
         self._config = config.trainer
         self._seed = config.seed
         self._settings = config
@@ -82,6 +100,8 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self.best_metrics: dict[str, float] = {}
         self.details: dict[str, Any] = {}
+        self.units: dict[str, float] = {}  # of the last evaluation
+        self._last_window: Window | None = None
         self.optimizer = build_optimizer(model.parameters(), config.optimizer)
         self._groups = [dict(group) for group in self.optimizer.param_groups]
         self.total_steps = count_steps(task, config.trainer)
@@ -92,10 +112,13 @@ class Trainer:
             higher_is_better=task.higher_is_better,
         )
         self.averaged = build_average(model, config.trainer, device)
-        self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device)
-        self._profile = Profile(self.steps, model, run, device) if config.trainer.profile else None
-        self._events: EventLog | None = None
+        self.steps = Steps(task, model, self.optimizer, self.schedule, self.averaged, config.trainer, device, ranks)
+        profiles = config.trainer.profile and self._is_first
+        self._profile = Profile(self.steps, model, run, device) if profiles else None
+        self._events: EventLog | None = None  # these three of the first process alone
         self._board: Board | None = None
+        self._lines: MetricsFile | None = None
+        self._has_begun = False
         self._xray_seconds = 0.0  # of this process, as the next
         self._step_seconds = 0.0
         if config.trainer.xray_every is not None and not can_unroll(model):
@@ -103,7 +126,6 @@ class Trainer:
                 f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it "
                 "has no recurrent layers of rnnlab.cells; set null"
             )
-        self._lines: MetricsFile | None = None
         self._saving_seconds = 0.0
         self._learned = learned_settings(config)
         self._allowed: Collection[str] = ()
@@ -120,15 +142,18 @@ class Trainer:
             CheckpointError: none verifies, or it is of another model, optimizer, corpus or vocabulary, or of other
                 settings.
         """
-        if not has_saved(self.run / "checkpoints"):
+        if not self._from_first(lambda: has_saved(self.run / "checkpoints")):
             log.info("the run ended before its first checkpoint: it begins again")
             return
-        _, saved = load_training(self.run / "checkpoints")
+        saved = self._from_first(lambda: load_training(self.run / "checkpoints")[1])
         self._allowed = allowed
         self._check(saved)
         if saved["counters"]["safe_step"] < 0:
             self._beginning = self._state_at_start()
         self._restore(saved)
+        before, now = 1 + len(saved.get("ranks", ())), 1 if self._ranks is None else self._ranks.size
+        if before != now:
+            log.info("%d process%s before, %d now: equal to rounding only", before, "es" * (before > 1), now)
         log.info("resumed at step %d, epoch %d", self.counters.step, self.counters.epoch + 1)
 
     def _check(self, saved: dict[str, Any]) -> None:
@@ -164,16 +189,33 @@ class Trainer:
         if self.counters.safe_step >= 0:
             self._beginning = None
         self.metrics, self.best_metrics = dict(saved["metrics"]), dict(saved["best_metrics"])
-        if self.counters.step and not mend_best(self.run / "checkpoints", self.counters.best_step):
+        best_step = self.counters.best_step
+        if self.counters.step and not self._from_first(lambda: mend_best(self.run / "checkpoints", best_step)):
             self.counters.forget_best()
             self.best_metrics = {}
-        self.steps.state = _to(saved["state"], self.device)
-        for file in (self._events, self._lines):
-            if file is not None:
-                file.close()
-        self._open_logs(saved["events"], saved.get("metrics_bytes", 0))
+        state = saved["state"] if self._ranks is None else self._ranks.share_state(saved["state"])
+        self.steps.state = _to(state, self.device)
+        self.steps.num_rows = _num_rows(saved["state"])
+        self._has_begun = True
+        if self._is_first:
+            for file in (self._events, self._lines):
+                if file is not None:
+                    file.close()
+            self._open_logs(saved["events"], saved.get("metrics_bytes", 0))
         # Last: building models and optimizers may have drawn numbers.
-        set_random_state(saved["rng"], self.device)
+        self._set_random(saved)
+
+    def _set_random(self, saved: dict[str, Any]) -> None:
+        """Set this process's generators back; one that was not there before begins with a seed of its own."""
+        states = [saved["rng"], *saved.get("ranks", ())]
+        if self._ranks is None or self._ranks.rank < len(states):
+            set_random_state(states[0 if self._ranks is None else self._ranks.rank], self.device)
+        else:
+            self._ranks.seed(self._seed, self.counters.step)
+
+    def _from_first(self, make: Callable[[], T]) -> T:
+        """Let the first process alone do what touches the run's folder, and tell the others what came of it."""
+        return make() if self._ranks is None else self._ranks.from_first(make)
 
     def fit(self) -> None:
         """Train until a limit, then score the test split with the best weights; `facts` has the scores.
@@ -187,13 +229,12 @@ class Trainer:
         """
         copies = 2 + num_slots(self.optimizer) + (self.averaged is not None)
         size = copies * sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
-        check_space(self.run, size, f"checkpoints in {self.run}")
-        if self._events is None:
+        if self._is_first:
+            check_space(self.run, size, f"checkpoints in {self.run}")
+        if not self._has_begun:
             self._beginning = self._state_at_start()
             self._begin_logs()
-        assert self._events is not None
-        assert self._lines is not None
-        progress = Progress(self.total_steps, self.counters.step)
+        progress = Progress(self.total_steps, self.counters.step, is_shown=self._is_first)
         try:
             with StopSignals() as signals:
                 while (reason := self._train(progress, signals)) is None:
@@ -203,11 +244,13 @@ class Trainer:
             if self._profile is not None:
                 self._profile.finish()
             log.info("%s; best %s at step %d", reason, self._shown_best(), self.counters.best_step)
-            self._finish()
+            if self._is_first:
+                self._finish()
         finally:
             progress.close()
-            self._events.close()
-            self._lines.close()
+            for file in (self._events, self._lines):
+                if file is not None:
+                    file.close()
 
     def _train(self, progress: Progress, signals: StopSignals) -> str | None:
         """Train and score until a limit, or until the run had to go back.
@@ -246,7 +289,7 @@ class Trainer:
             self._restore(self._beginning)
             self._begin_logs()
         else:
-            saved = load_training(self.run / "checkpoints", newest=counters.safe_step)[1]
+            saved = self._from_first(lambda: load_training(self.run / "checkpoints", newest=counters.safe_step)[1])
             self._check(saved)
             self._restore(saved)
         self.counters.rollbacks = rollbacks
@@ -266,6 +309,9 @@ class Trainer:
 
     def _begin_logs(self) -> None:
         """Open the files of a run that begins, if that was not done."""
+        self._has_begun = True
+        if not self._is_first:
+            return
         if self._events is None:
             self._open_logs({}, 0)
         assert self._board is not None
@@ -295,6 +341,7 @@ class Trainer:
                 with self.steps.part("data"):
                     group = [windows[index] for index in range(counters.index, end)]
                 values = self._step(group)
+            self._last_window = group[-1]
             counters.index = end
             if counters.index == len(windows):
                 counters.epoch, counters.index = counters.epoch + 1, 0
@@ -306,21 +353,23 @@ class Trainer:
             self._step_seconds += spent
             if is_logged:
                 self._log_step()
-            if config.xray_every is not None and counters.step % config.xray_every == 0:
+            if self._is_first and config.xray_every is not None and counters.step % config.xray_every == 0:
                 self._look_inside(group[0])
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
             if due:
                 self._evaluate(has_gradients=True)
+            stop, asked_to_save = self._asked(signals)
             is_time = config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0
             if due or is_time:
                 self._save(is_due=True)
-            elif signals.received or signals.asked_to_save:
+            elif stop or asked_to_save:
                 self._save()
-            if signals.asked_to_save:
+            if asked_to_save:
                 signals.asked_to_save = False
                 log.info("saved at step %d, as SIGUSR1 asked", counters.step)
-            self._raise_if_stopped(signals)
+            if stop:
+                self._raise_if_stopped(signals)
             if counters.index == 0:
                 break
 
@@ -332,10 +381,35 @@ class Trainer:
         self._xray_seconds += time.perf_counter() - began
         self._note({f"xray/{name}": value for name, value in found.items()}, {"speed/xray_share": self._xray_share})
 
+    def _look_at_units(self) -> None:
+        """Measure on some rows of the last window which units are stuck: what `rnnlab diagnose` asks for."""
+        window = self._last_window
+        if window is None or not can_unroll(self.model):
+            return
+        inputs = window.inputs.to(self.device)
+        is_plain = self._settings.model.cell is Cell.rnn  # no rule asks for the slope of a gated cell
+        found = live_signals(
+            self.model, inputs, window.lengths, self.counters.step, rows=DIAGNOSED_ROWS, slopes=is_plain
+        )
+        self.units = {name: float(f"{value:.6g}") for name, value in found.items()}
+
     @property
     def _xray_share(self) -> float:
         """Share of this process's training time that looking inside took."""
         return self._xray_seconds / max(self._xray_seconds + self._step_seconds, 1e-9)
+
+    def _asked(self, signals: StopSignals) -> tuple[bool, bool]:
+        """Whether signals ask to stop and to save: what has reached one process holds for all, after the same step.
+
+        The seconds, which may end the run, are those of the slowest.
+        """
+        if self._ranks is not None:
+            mine = (signals.received or 0, signals.asked_to_save, self.counters.seconds)
+            received, asked_to_save, self.counters.seconds = self._ranks.largest(mine)
+            if received:
+                signals.received = int(received)
+            return bool(received), bool(asked_to_save)
+        return signals.received is not None, signals.asked_to_save
 
     def _raise_if_stopped(self, signals: StopSignals) -> None:
         """End the run, whose state is saved, if a signal asked for it.
@@ -363,13 +437,28 @@ class Trainer:
         self.steps.read(self.counters)  # a run that has diverged ends here
         counters = self.counters
         model = self.scored_model
-        scores = self.score("valid")
-        results = scores.results()
+        scores = self.score("valid") if self._is_first else None
+        results = self._from_first(lambda: {} if scores is None else scores.results())
         self.metrics |= {f"valid/{name}": value for name, value in results.items()}
         value = results[self.task.metric]
         if counters.note_score(value, higher_is_better=self.task.higher_is_better):
             self.best_metrics = dict(self.metrics)
         self.schedule.after_evaluation(value)
+        if scores is not None:
+            self._show_evaluation(model, scores, results, has_gradients=has_gradients)
+
+    def _show_evaluation(
+        self, model: nn.Module, scores: Scores, results: dict[str, float], *, has_gradients: bool
+    ) -> None:
+        """Write what an evaluation found, and what the model does now.
+
+        Args:
+            model: that was scored.
+            scores: of the validation split.
+            results: what they come to.
+            has_gradients: as in `_evaluate`.
+        """
+        counters = self.counters
         assert self._board is not None
         self._note({f"valid/{name}": value for name, value in results.items()})
         self._board.scores("valid", scores, counters.step)
@@ -379,6 +468,7 @@ class Trainer:
             self._board.samples(texts, counters.step)
             write_samples(self.run, counters.step, texts)
         self._board.inside(self.model, model, counters.step, has_gradients=has_gradients)
+        self._look_at_units()
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
         log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
@@ -428,6 +518,7 @@ class Trainer:
             "skipped_steps": counters.skipped,
             "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
+            **({"units": self.units} if self.units else {}),
             **({} if self._config.xray_every is None else {"xray_share": round(self._xray_share, 5)}),
             **self.details,
         }
@@ -445,12 +536,16 @@ class Trainer:
                 "optim/grad_norm": self.steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
             }
+            if self.steps.update_ratio is not None:
+                values["optim/update_ratio"] = self.steps.update_ratio
         values |= {"optim/lr": self.schedule.lr, "optim/skipped": counters.skipped}
         self._note(values, {"speed/tokens_per_second": counters.tokens / counters.seconds})
         counters.clear_sums()
 
     def _note(self, values: dict[str, float], of_the_clock: dict[str, float] | None = None) -> None:
         """Write numbers of the present step to TensorBoard, and those that are not the clock's to metrics.jsonl."""
+        if not self._is_first:
+            return
         assert self._events is not None
         assert self._lines is not None
         self._events.scalars(values | (of_the_clock or {}), self.counters.step)
@@ -466,22 +561,37 @@ class Trainer:
         began = time.perf_counter()
         self.steps.read(counters)
         self.steps.refuse_spoiled_weights(counters)
-        assert self._events is not None
-        assert self._lines is not None
         if is_due and counters.skipped_in_a_row == 0:
             counters.safe_step, counters.safe_best_step = counters.step, counters.best_step
+        of_ranks = {} if self._ranks is None else self._gather(self._ranks)
+        if self._is_first:
+            self._write_checkpoint(of_ranks)
+        if self._ranks is not None:
+            self._ranks.wait()  # none goes on, or ends, before the checkpoint is there
+        self._saving_seconds += time.perf_counter() - began
+        if counters.safe_step >= 0:
+            self._beginning = None
+
+    def _gather(self, ranks: Ranks) -> dict[str, Any]:
+        """Return to the first process what a checkpoint holds of the others: their rows' states, their generators."""
+        state = ranks.gather_state(self.steps.state, self.steps.num_rows)
+        random = ranks.gather(random_state(self.device))
+        return {} if random is None else {"state": state, "ranks": random[1:]}
+
+    def _write_checkpoint(self, of_ranks: dict[str, Any]) -> None:
+        """Write the state of now, with that of all processes."""
+        counters = self.counters
+        assert self._events is not None
+        assert self._lines is not None
         save_checkpoint(
             self.run / "checkpoints",
             counters.step,
             self.scored_model.state_dict(),
-            self._state(self._events.offsets(), self._lines.size()),
+            {**self._state(self._events.offsets(), self._lines.size()), **of_ranks},
             best=counters.best_step == counters.step,
             keep=(counters.safe_step, counters.safe_best_step),
             identity=identity(self.task, self._learned),
         )
-        self._saving_seconds += time.perf_counter() - began
-        if counters.safe_step >= 0:
-            self._beginning = None
 
     def _state(self, events: dict[str, int], metrics_bytes: int) -> dict[str, Any]:
         """Everything that a later step depends on, and how much of the logs belongs to it."""
@@ -511,6 +621,12 @@ class Trainer:
 
     def _shown_best(self) -> str:
         return f"valid/{self.task.metric} {self.counters.best_score:.4f}"
+
+
+def _num_rows(state: Any) -> int:
+    """Rows of a state; 0 of none."""
+    h = state[0] if isinstance(state, tuple) else state
+    return 0 if h is None else int(h.shape[1])
 
 
 def _to(state: State, device: torch.device) -> State:

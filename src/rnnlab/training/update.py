@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 EPS = 1e-6  # torch's, of clip_grad_norm_
+SAMPLED = 1 << 16  # entries of a tensor that its length is estimated from
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Made:
         largest: largest gradient entry before entries are cut, a scalar; None where they are not.
         epoch: pass that the windows are of, from 0.
         windows: first window of the step and the one after its last, in the pass.
+        update_ratio: length of the update by that of the weights before it, a scalar; None: not asked for.
     """
 
     step: int
@@ -44,6 +46,7 @@ class Made:
     largest: Tensor | None = None
     epoch: int = 0
     windows: tuple[int, int] = (0, 0)
+    update_ratio: Tensor | None = None
 
     def loss(self) -> float:
         """Nats per target; waits for the device."""
@@ -132,6 +135,19 @@ class Update:
             for name in ("grad_scale", "found_inf"):
                 optimizer.__dict__.pop(name, None)
 
+    def sample_weights(self) -> list[Tensor]:
+        """Copy evenly spaced entries of each parameter, few enough to cost next to nothing."""
+        return [_sample(parameter).clone() for parameter in self._parameters]
+
+    def update_ratio(self, before: list[Tensor]) -> Tensor:
+        """Return the length of the change since `sample_weights` by the length there, over all parameters; a scalar."""
+        changes, lengths = [], []
+        for parameter, old in zip(self._parameters, before, strict=True):
+            share = parameter.numel() / max(1, old.numel())
+            changes.append((_sample(parameter) - old).float().square().sum() * share)
+            lengths.append(old.float().square().sum() * share)
+        return (torch.stack(changes).sum() / torch.stack(lengths).sum()).sqrt()
+
     def was_clipped(self, norm: float, largest: float | None) -> bool:
         """Say whether a step with these numbers was clipped."""
         return norm > self._max_norm or (
@@ -150,3 +166,9 @@ class Update:
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters if p.grad is not None]
+
+
+def _sample(parameter: nn.Parameter) -> Tensor:
+    """A view of evenly spaced entries, `SAMPLED` of them or all."""
+    flat = parameter.detach().reshape(-1)
+    return flat[:: max(1, len(flat) // SAMPLED)]

@@ -1,0 +1,1 @@
+"""What ails a training run, from what it measured of itself: signals, rules, findings. No torch."""

@@ -1,0 +1,1 @@
+"""Lessons: the known results about recurrent networks, each measured on rnnlab's own code."""
