@@ -14,7 +14,7 @@ from typing import Any
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
-_OF_THE_CLOCK = ("speed/", "_hparams_/session_start_info")
+_OF_THE_CLOCK = ("speed/", "_hparams_/session_")
 _SCORES = ("status", "exit_code", "metrics", "metric", "best_step", "steps", "epochs")
 _LEFT_OVER = (".tmp-*", ".del-*", ".corrupt-*", ".*.tmp", ".*.part", ".probe")
 

@@ -23,13 +23,16 @@ VARIANTS: dict[str, list[str]] = {
     "momentum": ["optimizer=sgd", "optimizer.momentum=0.9", "optimizer.lr=0.5"],
     "dropouts": ["model.dropout=0.4", "model.weight_drop=0.2", "model.zoneout=0.1"],
     "histograms": ["trainer.histograms=true"],
+    "pictures": ["trainer.histograms=true", "trainer.figures=true", "trainer.eval_every_steps=30"],
+    # The last step is saved and then evaluated.
+    "evaluated late": ["trainer.eval_every_steps=7", "trainer.checkpoint_every_steps=3", "trainer.histograms=true"],
     "bf16": ["trainer.precision=bf16"],
 }
 OF_TASK: dict[str, dict[str, list[str]]] = {
     "next_word": {
         "random windows": ["trainer.random_bptt=true", "trainer.bptt_len=18"],
         "sampled words": ["model.sampled_words=8"],
-        "adaptive": ["model.decoder=adaptive", "model.cutoffs=[4,9]"],
+        "adaptive": ["model.decoder=adaptive", "model.cutoffs=[4,9]", "model.hidden_size=16"],
     },
     "sentiment": {"both ways": ["model.bidirectional=true", "model.pooling=attention"]},
     "music": {"short windows": ["trainer.bptt_len=24"]},
@@ -77,6 +80,8 @@ class Job:
             "trainer.checkpoint_every_steps": "4",
             "trainer.num_samples": "1",
             "trainer.sample_len": "6",
+            "trainer.histograms": "false",
+            "trainer.figures": "false",
             "trainer.threads": "1",
             "seed": "3",
         }

@@ -112,12 +112,14 @@ def begin_run(name: str, *, exact: bool) -> Iterator[Path]:
     """
     check_name(name)
     folder = outputs_root() / name
-    if not (exact and _never_began(folder)):
+    is_left = exact and _never_began(folder)
+    if not is_left:
         folder = create_run(name, exact=exact)
     with lock_run(folder):
         if (folder / "run.json").exists():  # of a process that was quicker
             raise _taken(name)
-        probe(folder)
+        if is_left:
+            probe(folder)
         yield folder
 
 

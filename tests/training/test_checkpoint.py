@@ -224,6 +224,15 @@ def test_a_link_that_a_kill_left_at_an_older_checkpoint_is_moved_on(tmp_path, st
     assert target(tmp_path, "best") == left
 
 
+def test_last_is_the_checkpoint_that_is_resumed_also_where_a_kill_came_before_its_link(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / "last").unlink()
+    (tmp_path / "last").symlink_to("step-00000001")
+    assert load_training(tmp_path)[1]["step"] == 2
+    assert target(tmp_path, "last") == "step-00000002"
+
+
 @pytest.mark.parametrize("step", [1, -1])
 def test_a_kill_before_the_first_link_loses_no_best(tmp_path, caplog, monkeypatch, step):
     save(tmp_path, 1, best=True)

@@ -147,7 +147,8 @@ def load_training(folder: Path, newest: int | None = None) -> tuple[dict[str, Te
             log.warning("%s; using the older %s", error, checkpoint.name)
             if isinstance(error, DamagedError):
                 _set_aside(other)
-        if wrong:
+        # A kill between a checkpoint's renaming and its link leaves `last` at the one before.
+        if newest is None and (folder / "last").resolve().name != checkpoint.name:
             with contextlib.suppress(OSError):
                 _point(folder / "last", checkpoint.name)
         _clear(folder)
