@@ -75,8 +75,8 @@ def _expectation(given: Given) -> str:
 
 
 def _how(given: Given) -> str:
-    form = "The short form, with less training; " if given.is_quick else ""
-    return f"{form}seed {given.seed}, {given.seconds:.1f} s of CPU time."
+    form = "The short form, with less training; seed" if given.is_quick else "Seed"
+    return f"{form} {given.seed}, {given.seconds:.1f} s of CPU time."
 
 
 def _shown(value: float | int | list[float]) -> str:

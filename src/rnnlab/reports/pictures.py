@@ -46,7 +46,7 @@ def cells(
     """
     left, top = (110 if rows else 4), (20 if columns else 4)
     across = (width - left - 4) / len(values[0])
-    down = min(22.0, max(6.0, 170 / len(values)))
+    down = min(22.0, max(14.0 if rows else 6.0, 170 / len(values)))  # names need a line each
     height = top + down * len(values) + 4
     largest = max((abs(value) for row in values for value in row), default=0) or 1.0
     said = f"{len(values)} rows, {len(values[0])} columns, sizes up to {number(largest)}"
