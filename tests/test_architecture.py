@@ -26,7 +26,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cells",
         "config",
         "data",
-        "evaluation",
         "generation",
         "inspection",
         "models",

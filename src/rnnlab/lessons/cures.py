@@ -50,7 +50,7 @@ def _walk(seed: int, limit: float | None, steps: int) -> tuple[list[float], list
         made = Made(step, _LR, [value.detach()], [], 1, update.gradient_norm())
         if not bool(made.norm.isfinite()):
             break
-        update.apply(made, update.clip(made))
+        update.apply(update.clip(made))
         after = nn.utils.parameters_to_vector(model.parameters()).detach().double()
         norms.append(float(made.norm))
         lengths.append(float((after - before).norm()))

@@ -44,7 +44,7 @@ def fit(model: nn.Module, loss: BatchLoss, *, steps: int, lr: float, max_norm: f
         made = Made(step, lr, [value.detach()], [], 1, update.gradient_norm())
         if not bool(made.norm.isfinite()):
             raise FloatingPointError(f"gradient norm is {float(made.norm)} at step {step}")
-        update.apply(made, update.clip(made))
+        update.apply(update.clip(made))
         losses.append(float(value.detach()))
     model.eval()
     return losses

@@ -100,12 +100,13 @@ class Search:
         """Report a new validation score of a job that runs; return whether it falls behind."""
         scored = job.score()
         steps = job.result().get("steps")
-        if scored is None or not isinstance(steps, int) or self._reported.get(job.name, -1) >= steps:
+        if scored is None or not isinstance(steps, int):
             return False
-        self._reported[job.name] = steps
         trial = self._trials[job.name]
-        trial.report(scored[1], steps)
-        return trial.should_prune()
+        if self._reported.get(job.name, -1) < steps:
+            self._reported[job.name] = steps
+            trial.report(scored[1], steps)
+        return trial.should_prune()  # asked again without news: other trials may have ended since
 
     def ended(self, job: Job) -> None:
         """Tell the study how a trial went; one that was stopped or crashed stays open, to go on next time."""
