@@ -43,7 +43,7 @@ def signals(bench: Bench, number: int) -> None:
             name = bench.new_name()
             child = bench.attempt(job, name, tell_at_once)
             child.wait_for_word()
-            child.wait(bench.random.uniform(0, bench.whole(job).seconds))
+            child.wait(bench.random.uniform(0, 0.5 * bench.whole(job).seconds))
             child.kill(kind)
             _check_stop(bench, tally, job, name, child, kind, "at a random moment")
         for kind in CODES:
