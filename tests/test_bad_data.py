@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -251,8 +252,15 @@ def test_words_unseen_are_read_as_unknown_and_counted(text: str, finished: Path,
     ],
 )
 def test_a_file_to_predict_from_is_read_as_strictly(
-    content: bytes, code: int, message: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: bytes,
+    code: int,
+    message: str,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "handlers", [])  # as in a process that has trained nothing
     (tmp_path / "texts").write_bytes(content)
     capsys.readouterr()
     assert main(["predict", "run=sentiment", f"file={tmp_path / 'texts'}"]) == code

@@ -266,14 +266,14 @@ import os, signal, sys
 from rnnlab.cli import main
 from rnnlab.training.trainer import Trainer
 save = Trainer._save
-def trapped(self):
-    save(self)
+def trapped(self, *arguments, **keywords):
+    save(self, *arguments, **keywords)
     if self._seed == 1 and "resume" not in " ".join(sys.argv):
         raise RuntimeError("boom")
     if self._seed == 2 and "resume" not in " ".join(sys.argv):
         os.kill(os.getpid(), signal.SIGKILL)
 Trainer._save = trapped
-sys.exit(main(sys.argv[3:]))
+sys.exit(main(sys.argv[4:]))
 """
 
 

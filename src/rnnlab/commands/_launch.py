@@ -53,7 +53,7 @@ def launch(request: Request, typed: list[str]) -> int | None:
     if number == 1 or request.settings.dry_run:
         return None
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as store:
-        return _Ranks(number, [sys.executable, "-m", "rnnlab", "train", *typed], Path(store)).run()
+        return _Ranks(number, [sys.executable, "-P", "-m", "rnnlab", "train", *typed], Path(store)).run()
 
 
 def tell_name(name: str) -> None:

@@ -13,6 +13,7 @@ from rnnlab.commandline.compose import compose_request, read_arguments
 from rnnlab.commandline.menu import read_menu
 from rnnlab.commandline.options import one_line_errors
 from rnnlab.commands._finished import build_model
+from rnnlab.config import SCHEMAS, CorpusConfig
 from rnnlab.errors import CannotWriteError, ConfigError, FolderInUseError
 from rnnlab.schema import settings
 from rnnlab.tasks import build_task
@@ -122,8 +123,9 @@ def _read(words: list[str]) -> tuple[str, dict[str, str]]:
         given[key.removeprefix("task.")] = value
     menu = read_menu("train")
     task = given.pop("task", menu.defaults["task"])
-    if task not in menu.groups["task"]:
-        known = list(menu.groups["task"])
+    drawn = {name for name, schema in SCHEMAS["task"].items() if not issubclass(schema, CorpusConfig)}
+    known = [name for name in menu.groups["task"] if name not in drawn]  # those that read data
+    if task not in known:
         raise ConfigError(f"task must be one of {', '.join(known)}, got {task!r}{did_you_mean(task, known)}")
     known = [key.removeprefix("task.") for key in menu.known if key.startswith("task.")]
     own = [key for key in known if not (names := menu.bringers(f"task.{key}")) or task in names]
