@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 _OF_THE_CLOCK = ("speed/", "_hparams_/session_")
-_SCORES = ("status", "exit_code", "metrics", "metric", "best_step", "steps", "epochs")
+_OF_THE_PROCESS = ("pid", "seconds", "checkpoint_seconds", "tokens_per_second")
 _LEFT_OVER = (".tmp-*", ".del-*", ".corrupt-*", ".*.tmp", ".*.part", ".probe")
 
 
@@ -33,7 +33,7 @@ def fingerprint(run: Path) -> dict[str, Any]:
     found["metrics.jsonl"] = (run / "metrics.jsonl").read_text().splitlines()
     found["samples"] = {path.name: path.read_text() for path in sorted((run / "samples").glob("*"))}
     result = json.loads((run / "result.json").read_bytes())
-    found["result.json"] = {name: result[name] for name in _SCORES}
+    found["result.json"] = {name: value for name, value in result.items() if name not in _OF_THE_PROCESS}
     found["vocabulary.json"] = _hash((run / "vocabulary.json").read_bytes())
     found["left over"] = sorted(path.name for glob in _LEFT_OVER for path in run.rglob(glob))
     return found

@@ -101,7 +101,6 @@ class Trainer:
         self.best_metrics: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.units: dict[str, float] = {}  # of the last evaluation
-        self._last_window: Window | None = None
         self.optimizer = build_optimizer(model.parameters(), config.optimizer)
         self._groups = [dict(group) for group in self.optimizer.param_groups]
         self.total_steps = count_steps(task, config.trainer)
@@ -189,6 +188,7 @@ class Trainer:
         if self.counters.safe_step >= 0:
             self._beginning = None
         self.metrics, self.best_metrics = dict(saved["metrics"]), dict(saved["best_metrics"])
+        self.units = dict(saved.get("units", {}))
         best_step = self.counters.best_step
         if self.counters.step and not self._from_first(lambda: mend_best(self.run / "checkpoints", best_step)):
             self.counters.forget_best()
@@ -341,7 +341,6 @@ class Trainer:
                 with self.steps.part("data"):
                     group = [windows[index] for index in range(counters.index, end)]
                 values = self._step(group)
-            self._last_window = group[-1]
             counters.index = end
             if counters.index == len(windows):
                 counters.epoch, counters.index = counters.epoch + 1, 0
@@ -383,9 +382,12 @@ class Trainer:
 
     def _look_at_units(self) -> None:
         """Measure on some rows of the last window which units are stuck: what `rnnlab diagnose` asks for."""
-        window = self._last_window
-        if window is None or not can_unroll(self.model):
+        counters = self.counters
+        if not counters.step or not can_unroll(self.model):
             return
+        # By its number: a resumed run has not seen it.
+        windows = self.task.train_windows(counters.epoch if counters.index else counters.epoch - 1)
+        window = windows[(counters.index or len(windows)) - 1]
         inputs = window.inputs.to(self.device)
         is_plain = self._settings.model.cell is Cell.rnn  # no rule asks for the slope of a gated cell
         found = live_signals(
@@ -604,6 +606,7 @@ class Trainer:
             "counters": asdict(self.counters),
             "metrics": self.metrics,
             "best_metrics": self.best_metrics,
+            "units": self.units,
             "rng": random_state(self.device),
             "events": events,
             "metrics_bytes": metrics_bytes,
