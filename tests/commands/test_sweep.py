@@ -66,9 +66,9 @@ if seed == "99" and not resumed:
     (root / "waiting").touch()
     time.sleep(200)
 value = (math.log10(rate) + 2) ** 2 if rate else float(seed)
-if "behind" in given.get("task.corpus", "") and value > 1:
+if "behind" in given.get("task.corpus", ""):
     result("running", value)
-    time.sleep(200)
+    time.sleep(20 if value > 1 else 0.6)  # time to be looked at
 result("done", value)
 """
 
@@ -235,9 +235,9 @@ SEARCH = ["train", "-m", "hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(
 def test_a_search_stops_bad_trials_and_goes_on_to_the_number_asked_for(
     outputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    # The stub waits for ever with a score above 1: only pruning ends it. The random trials before know no better.
+    # The stub takes long with a score above 1, which pruning cuts short.
     (tmp_path / "behind.abc").write_text("X:1\n")
-    settings = [f"task.corpus={tmp_path / 'behind.abc'}", "hydra.sweeper.n_startup_trials=1", "hydra.sweeper.seed=3"]
+    settings = [f"task.corpus={tmp_path / 'behind.abc'}", "hydra.sweeper.n_startup_trials=1", "hydra.sweeper.seed=0"]
     assert cli.main([*SEARCH, *settings, "hydra.sweeper.n_trials=3"]) == 0
     (folder,) = outputs.glob("sweep-lr-*")
     assert len(ran(outputs)) == 3
