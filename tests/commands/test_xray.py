@@ -42,7 +42,7 @@ def test_a_finished_run_is_looked_into(task, finished, capsys):
 
 
 def test_numbers_and_features_in_both_directions_and_without_pictures(train, monkeypatch, capsys):
-    monkeypatch.setattr(xray.figures, "can_draw", lambda: False)
+    monkeypatch.setattr(xray.figures, "has_matplotlib", lambda: False)
     ball = train("ball", "model=irnn", name="ball")
     capsys.readouterr()
     assert main(["xray", "run=ball", *SMALL, "--json"]) == 0

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlab.cells import LSTM
 from rnnlab.config import Cell, ModelConfig
 from rnnlab.errors import CheckpointError, DataError
+from rnnlab.models.layers import build_recurrent
 from rnnlab.tasks import music, next_word
-from rnnlab.tasks.base import SPLITS, cell_extras, score
+from rnnlab.tasks.base import SPLITS, score, stack_settings
 
 CPU = torch.device("cpu")
 METRICS = {"next_word": "perplexity", "sentiment": "accuracy", "music": "bits_per_char"}
@@ -239,11 +239,16 @@ def test_training_windows_carry_the_state_and_say_where_sequences_begin(tasks, n
     assert sum(begins) == {"next_word": 1, "sentiment": len(windows), "music": 6}[name]  # 48 tunes in eights
 
 
+def recurrent_of(config: ModelConfig):
+    settings = stack_settings(config)
+    return build_recurrent(settings.pop("cell"), 3, settings.pop("hidden_size"), **settings)
+
+
 def test_a_models_settings_reach_its_cells():
     config = ModelConfig(cell=Cell.lstm, recurrent_dropout=0.1, weight_drop=0.2, zoneout=0.3, zoneout_cell=0.4)
-    layer = LSTM(3, 4, **cell_extras(config))
+    layer = recurrent_of(config)
     assert (layer.recurrent_dropout, layer.weight_drop, layer.zoneout) == (0.1, 0.2, (0.3, 0.4))
     config = ModelConfig(cell=Cell.lstm, zoneout=0.3, layer_norm=True, clip_state_grad=2.0, recompute=True)
-    layer = LSTM(3, 4, **cell_extras(config))
+    layer = recurrent_of(config)
     assert (layer.zoneout, layer.layer_norm, layer.clip_state_grad, layer.recompute) == (0.3, True, 2.0, True)
-    assert LSTM(3, 4, **cell_extras(ModelConfig(cell=Cell.lstm))).extras.asked_for() == ()
+    assert recurrent_of(ModelConfig(cell=Cell.lstm)).extras.asked_for() == ()

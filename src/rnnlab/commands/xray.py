@@ -102,7 +102,7 @@ def _write(finished: FinishedRun, report: dict[str, Any]) -> None:
     folder = finished.folder
     write_json(folder / "xray.json", report)
     pictures: dict[str, Path] = {}
-    if figures.can_draw():
+    if figures.has_matplotlib():
         try:
             (folder / "xray").mkdir(exist_ok=True)
             pictures = figures.draw(report, folder / "xray")

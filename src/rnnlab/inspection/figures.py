@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _SIZE = (7.0, 4.2)  # inches
 
 
-def can_draw() -> bool:
+def has_matplotlib() -> bool:
     """Whether matplotlib is there."""
     try:
         import matplotlib.figure  # noqa: F401

@@ -26,7 +26,7 @@ from rnnlab.data.progress import bar
 from rnnlab.data.windows import Window, WindowSource
 from rnnlab.errors import CheckpointError
 from rnnlab.evaluation.scores import Classified
-from rnnlab.models import ExtraArguments, State, reset
+from rnnlab.models import State, reset
 
 log = logging.getLogger("rnnlab")
 
@@ -276,9 +276,18 @@ def visit_windows(
         model.train(was_training)
 
 
-def cell_extras(config: ModelConfig) -> ExtraArguments:
-    """Return the settings of a model that its cells take as they stand."""
+def stack_settings(config: ModelConfig) -> dict[str, Any]:
+    """Return the settings that every model hands on to its recurrent layers, as `rnnlab.models` names them."""
     return {
+        "cell": config.cell.value,
+        "hidden_size": config.hidden_size,
+        "num_layers": config.num_layers,
+        "dropout": config.dropout,
+        "nonlinearity": config.nonlinearity.value,
+        "initialisation": config.initialisation.value,
+        "init_range": config.init_range,
+        "forget_gate_bias": config.forget_gate_bias,
+        "backend": config.backend.value,
         "recurrent_dropout": config.recurrent_dropout,
         "weight_drop": config.weight_drop,
         "zoneout": config.zoneout if config.zoneout_cell is None else (config.zoneout, config.zoneout_cell),

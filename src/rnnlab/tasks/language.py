@@ -13,7 +13,7 @@ from rnnlab.data.windows import Window
 from rnnlab.evaluation.scores import CrossEntropy
 from rnnlab.generation.sampling import StepFunction, sample
 from rnnlab.models import LanguageModel, State
-from rnnlab.tasks.base import Task, cell_extras
+from rnnlab.tasks.base import Task, stack_settings
 
 NO_TARGET = -100
 
@@ -49,9 +49,6 @@ def build_language_model(vocab_size: int, config: ModelConfig, token_counts: Ten
     """
     return LanguageModel(
         vocab_size,
-        cell=config.cell.value,
-        hidden_size=config.hidden_size,
-        num_layers=config.num_layers,
         embedding=config.embedding.value,
         embedding_size=config.embedding_size,
         tie_weights=config.tie_weights,
@@ -59,13 +56,7 @@ def build_language_model(vocab_size: int, config: ModelConfig, token_counts: Ten
         cutoffs=config.cutoffs,
         sampled_words=config.sampled_words,
         token_counts=token_counts,
-        dropout=config.dropout,
-        nonlinearity=config.nonlinearity.value,
-        initialisation=config.initialisation.value,
-        init_range=config.init_range,
-        forget_gate_bias=config.forget_gate_bias,
-        backend=config.backend.value,
-        **cell_extras(config),
+        **stack_settings(config),
     )
 
 

@@ -22,7 +22,7 @@ from rnnlab.errors import CheckpointError, DataError
 from rnnlab.evaluation.baselines import guessing_nats
 from rnnlab.evaluation.scores import Classification, Classified, CrossEntropy
 from rnnlab.models import Classifier
-from rnnlab.tasks.base import SPLITS, Scores, Task, cell_extras, log
+from rnnlab.tasks.base import SPLITS, Scores, Task, log, stack_settings
 from rnnlab.tasks.encoded import read_encoded
 
 
@@ -138,20 +138,11 @@ class Sentiment(Task):
         return Classifier(
             len(self.vocabulary),
             len(self.label_names),
-            cell=config.cell.value,
-            hidden_size=config.hidden_size,
-            num_layers=config.num_layers,
             bidirectional=config.bidirectional,
             embedding=config.embedding.value,
             embedding_size=config.embedding_size,
-            dropout=config.dropout,
-            nonlinearity=config.nonlinearity.value,
-            initialisation=config.initialisation.value,
-            init_range=config.init_range,
-            forget_gate_bias=config.forget_gate_bias,
             pooling=config.pooling.value,
-            backend=config.backend.value,
-            **cell_extras(config),
+            **stack_settings(config),
         )
 
     def train_windows(self, epoch: int) -> SequenceBatches:

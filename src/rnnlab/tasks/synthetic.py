@@ -14,7 +14,7 @@ from rnnlab.config import ModelConfig, SyntheticConfig, TrainerConfig
 from rnnlab.data.synthetic import DrawnBatches
 from rnnlab.data.windows import Window
 from rnnlab.models import Regressor
-from rnnlab.tasks.base import Task, cell_extras, log
+from rnnlab.tasks.base import Task, log, stack_settings
 
 
 class SyntheticTask(Task):
@@ -170,16 +170,7 @@ class RegressionTask(SyntheticTask):
             self.num_features,
             self.num_outputs,
             every_step=self.every_step,
-            cell=config.cell.value,
-            hidden_size=config.hidden_size,
-            num_layers=config.num_layers,
-            dropout=config.dropout,
-            nonlinearity=config.nonlinearity.value,
-            initialisation=config.initialisation.value,
-            init_range=config.init_range,
-            forget_gate_bias=config.forget_gate_bias,
-            backend=config.backend.value,
-            **cell_extras(config),
+            **stack_settings(config),
         )
 
     def nats(self, model: nn.Module, outputs: Tensor, window: Window) -> Tensor:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.inspection.figures import has_matplotlib
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -31,12 +33,10 @@ _INK = "#1f4e79"
 @cache
 def can_draw() -> bool:
     """Whether matplotlib is there; says once how to get it."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        log.info('no figures in TensorBoard: they need matplotlib: pip install "rnnlab[plots]"')
-        return False
-    return True
+    if has_matplotlib():
+        return True
+    log.info('no figures in TensorBoard: they need matplotlib: pip install "rnnlab[plots]"')
+    return False
 
 
 def confusion_figure(labels: Sequence[str], counts: np.ndarray) -> Tensor:
