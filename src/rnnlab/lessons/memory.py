@@ -235,7 +235,7 @@ LESSONS = {
     "not-long-memory": Lesson(
         title="Long short-term memory is not long memory",
         text=[
-            "The name says it: a short-term memory that lasts longer. A forget gate of 0.74, which a bias of 1 "
+            "The name says it: a short-term memory that lasts longer. A forget gate of 0.73, which a bias of 1 "
             "gives, keeps half of a value for little more than two steps; one of 0.99 for 69. What is kept fades "
             "geometrically, and so does the gradient that would have to teach the gate to stay open.",
             "So the limit is in the learning. Asked for a symbol many words back from the start, an LSTM does not "
