@@ -111,6 +111,13 @@ def test_a_forget_gate_that_is_open_for_most_words_is_a_memory_and_no_illness():
     assert names(signals(units={"layer_0/forget_right": 0.999})) == ["saturated"]
 
 
+def test_dead_units_are_no_illness_where_the_others_solve_the_task():
+    units = {"layer_0/dead": 0.9}
+    assert names(signals(units=units)) == ["dead_units"]
+    solved = {"valid/loss": Curve([5, 10, 15, 20], [4.6, 4.2, 0.5, 0.4])}  # the best guess has 6
+    assert names(signals(units=units, curves=solved)) == []
+
+
 def test_a_machine_that_waits_wants_larger_batches():
     assert names(signals(arithmetic_share=0.06)) == []
     (one,) = diagnose(signals(arithmetic_share=0.02))

@@ -88,6 +88,11 @@ class Signals:
         return self.best_loss < 0.97 * self.baseline
 
     @property
+    def is_solved(self) -> bool:
+        """Whether the best validation loss is below a tenth of the best guess's: little is left to gain."""
+        return self.best_loss is not None and self.baseline is not None and self.best_loss < 0.1 * self.baseline
+
+    @property
     def rate(self) -> float | None:
         """The highest learning rate so far."""
         return max(self.values("optim/lr"), default=None)

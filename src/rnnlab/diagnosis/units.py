@@ -39,9 +39,9 @@ def _distance(s: Signals) -> int | None:
 
 
 def dead_units(s: Signals) -> Finding | None:
-    """ReLU units that are zero at every step."""
+    """ReLU units that are zero at every step; a few that live may do: not where the task is solved."""
     found, lr = s.unit("dead"), s.setting("optimizer.lr")
-    if found is None or lr is None or found[1] < 0.5:
+    if found is None or lr is None or found[1] < 0.5 or s.is_solved:
         return None
     can_begin_anew = s.setting("model.initialisation") != "identity"
     return Finding(
