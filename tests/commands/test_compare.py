@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from itertools import pairwise
 
 import pytest
 
@@ -38,8 +40,6 @@ def test_runs_are_held_against_the_first_on_the_same_items(pair, capsys):
 
 
 def test_a_copy_of_a_run_is_not_distinguishable_from_it(finished, capsys):
-    import shutil
-
     shutil.copytree(finished / "next_word", finished / "copy")
     assert compare.main(["next_word", "copy", "--resamples", "200", "--threads", "1"]) == 0
     told = capsys.readouterr().out
@@ -48,6 +48,27 @@ def test_a_copy_of_a_run_is_not_distinguishable_from_it(finished, capsys):
     assert "stretches of 16 tokens, drawn anew 200 times, seed 0" in told
     assert "take them as a hint" in told
     assert max(map(len, told.splitlines())) <= 100
+
+
+def test_by_length_scores_each_quarter_of_the_texts(pair, capsys):
+    result = compared(capsys, "sentiment", "other", "--by-length", "--resamples", "200")
+    parts = result["by_length"]
+    assert sum(part["items"] for part in parts) == result["items"]
+    assert all(one["longest"] < other["shortest"] for one, other in pairwise(parts))
+    for number in (0, 1):
+        right = sum(part["runs"][number]["value"] * part["items"] for part in parts)
+        assert right == pytest.approx(result["runs"][number]["value"] * result["items"])
+    assert all(part["runs"][1]["verdict"] for part in parts)
+    assert compare.main(["sentiment", "other", "--by-length", "--resamples", "200", "--threads", "1"]) == 0
+    told = capsys.readouterr().out
+    assert f"{parts[0]['items']} texts of {parts[0]['shortest']} to {parts[0]['longest']} tokens" in told
+    assert max(map(len, told.splitlines())) <= 120
+
+
+def test_a_long_text_has_no_lengths_to_compare_by(finished):
+    shutil.copytree(finished / "next_word", finished / "copy")
+    with pytest.raises(CheckpointError, match="--by-length is for texts and tunes, next_word reads one long text"):
+        compare.main(["next_word", "copy", "--by-length", "--resamples", "200", "--threads", "1"])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from rnnlab.tasks.synthetic import RegressionTask
 from rnnlab.wording import better
 
 FEW_ITEMS = 30  # below that, percentiles of resamples are too narrow
+PARTS = 4  # of the items, by length
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--split", choices=SPLITS, default="test", help="which part of the corpus (test)")
     parser.add_argument("--resamples", type=int, default=10_000, help="how often the items are drawn anew (10000)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    parser.add_argument("--by-length", action="store_true", help="also by the length of texts or tunes, in quarters")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: as many as there are)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     arguments = one_line_errors(parser).parse_intermixed_args(argv)
@@ -70,10 +73,11 @@ def main(argv: list[str]) -> int:
     _check_alike(names, contents)
     runs = [_scored(name, arguments.split, arguments.threads) for name in names]
     _check_items(runs)
-    bootstrap = _bootstrap(runs, arguments.resamples, arguments.seed)
     tag = f"{arguments.split}/{runs[0].metric}"
-    results = _results(runs, bootstrap, tag)
+    results = _results(runs, tag, arguments.resamples, arguments.seed)
     results |= {"resamples": arguments.resamples, "seed": arguments.seed, "settings": setting_differences(contents)}
+    if arguments.by_length:
+        results["by_length"] = _by_length(runs, tag, arguments.resamples, arguments.seed)
     if arguments.json:
         print_json(results)
     else:
@@ -171,8 +175,9 @@ def _bootstrap(runs: list[Contestant], resamples: int, seed: int) -> PairedBoots
     return PairedBootstrap(numerators, runs[0].items.counts, statistic, resamples=resamples, seed=seed)
 
 
-def _results(runs: list[Contestant], bootstrap: PairedBootstrap, tag: str) -> dict[str, Any]:
+def _results(runs: list[Contestant], tag: str, resamples: int, seed: int) -> dict[str, Any]:
     """Return scores and differences as JSON-able data."""
+    bootstrap = _bootstrap(runs, resamples, seed)
     rows = []
     for number, run in enumerate(runs):
         row: dict[str, Any] = {"run": run.name, **_bounds(bootstrap.score(number))}
@@ -181,6 +186,29 @@ def _results(runs: list[Contestant], bootstrap: PairedBootstrap, tag: str) -> di
             row |= {"difference": _bounds(difference), "verdict": verdict(difference, tag)}
         rows.append(row)
     return {"metric": tag, "items": len(runs[0].items.counts), "unit": runs[0].items.unit, "runs": rows}
+
+
+def _by_length(runs: list[Contestant], tag: str, resamples: int, seed: int) -> list[dict[str, Any]]:
+    """Return the same for the shortest quarter of the items, the next, and so on; equal lengths stay together.
+
+    Raises:
+        CheckpointError: The items are stretches of one length.
+    """
+    steps = runs[0].items.steps
+    if runs[0].items.unit.startswith("stretches"):
+        raise CheckpointError(f"--by-length is for texts and tunes, {runs[0].name} reads one long text; leave it out")
+    edges = np.unique(np.quantile(steps, np.linspace(0, 1, PARTS + 1), method="higher"))
+    bounds = [*pairwise(edges)] or [(edges[0], edges[0])]
+    found = []
+    for number, (low, high) in enumerate(bounds):
+        chosen = (steps > low if number else steps >= low) & (steps <= high)
+        if np.count_nonzero(chosen) < 2:
+            continue
+        parts = [replace(run, items=run.items.only(chosen)) for run in runs]
+        lengths = steps[chosen]
+        about = {"shortest": int(lengths.min()), "longest": int(lengths.max())}
+        found.append(about | _results(parts, tag, resamples, seed))
+    return found
 
 
 def _bounds(interval: Interval) -> dict[str, float]:
@@ -195,18 +223,17 @@ def _print(results: dict[str, Any]) -> None:
         print_table(("setting", *names), [(key, *values) for key, values in settings.items()], left=1 + len(names))
         print()
 
-    def span(bounds: dict[str, float], sign: str = "") -> tuple[str, str]:
-        return f"{bounds['value']:{sign}.4f}", f"{bounds['low']:{sign}.4f} to {bounds['high']:{sign}.4f}"
-
     metric = results["metric"]
     print_table(
         ("run", f"{metric}, {better(metric)} is better", "95 % interval"),
-        [(row["run"], *span(row)) for row in rows],
+        [(row["run"], *_span(row)) for row in rows],
         left=1,
     )
     print()
-    against = [(row["run"], *span(row["difference"], "+"), f"  {row['verdict']}") for row in rows[1:]]
+    against = [(row["run"], *_span(row["difference"], "+"), f"  {row['verdict']}") for row in rows[1:]]
     print_table((f"against {names[0]}", "difference", "95 % interval", "  verdict"), against, left=1)
+    for part in results.get("by_length", ()):
+        _print_part(part)
     print(
         f"\n{results['items']:,} {results['unit']}, drawn anew {results['resamples']:,} times, seed {results['seed']}"
     )
@@ -214,3 +241,18 @@ def _print(results: dict[str, Any]) -> None:
         print(f"so few {results['unit'].partition(' ')[0]} make intervals that are too narrow: take them as a hint")
     if any(row.get("verdict") == "not distinguishable" for row in rows):
         print("not distinguishable: the difference's interval holds 0; these items do not tell")
+
+
+def _print_part(part: dict[str, Any]) -> None:
+    """Print the scores on items of like length, each run but the first with its difference."""
+    rows = []
+    for row in part["runs"]:
+        against = (*_span(row["difference"], "+"), f"  {row['verdict']}") if "difference" in row else ("", "", "")
+        rows.append((row["run"], *_span(row), *against))
+    print(f"\n{part['items']:,} {part['unit']} of {part['shortest']:,} to {part['longest']:,} tokens")
+    print_table(("run", part["metric"], "95 % interval", "difference", "95 % interval", "  verdict"), rows, left=1)
+
+
+def _span(bounds: dict[str, float], sign: str = "") -> tuple[str, str]:
+    """Write a value and its interval."""
+    return f"{bounds['value']:{sign}.4f}", f"{bounds['low']:{sign}.4f} to {bounds['high']:{sign}.4f}"

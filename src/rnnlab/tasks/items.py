@@ -27,13 +27,26 @@ class ItemScores:
         counts: targets of each item, <int64>(N,).
         right: for tasks whose targets are classes, whether the class was found, <bool>(N,); else None.
         targets: of classes, the true ones, <int64>(N,); else None.
+        steps: tokens read of each item, <int64>(N,).
     """
 
     unit: str
     nats: np.ndarray
     counts: np.ndarray
+    steps: np.ndarray
     right: np.ndarray | None
     targets: np.ndarray | None
+
+    def only(self, chosen: np.ndarray) -> ItemScores:
+        """Return some of the items, those where `chosen`, <bool>(N,), is true."""
+        return ItemScores(
+            unit=self.unit,
+            nats=self.nats[chosen],
+            counts=self.counts[chosen],
+            steps=self.steps[chosen],
+            right=None if self.right is None else self.right[chosen],
+            targets=None if self.targets is None else self.targets[chosen],
+        )
 
 
 def score_items(
@@ -56,6 +69,7 @@ def score_items(
     stretch = None if batches is not None else min(max(windows.num_targets // 100, MIN_STRETCH), MAX_STRETCH)
     nats: dict[tuple[int, ...], float] = {}
     counts: dict[tuple[int, ...], int] = {}
+    read: dict[tuple[int, ...], int] = {}
     right: dict[tuple[int, ...], bool] = {}
     targets: dict[tuple[int, ...], int] = {}
 
@@ -74,6 +88,7 @@ def score_items(
                 shown = outputs[kept] if is_classes else outputs[begin : begin + part.inputs.shape[0], kept]
                 nats[item] = nats.get(item, 0.0) + float(task.nats(model, shown, part))
                 counts[item] = counts.get(item, 0) + part.num_targets
+                read[item] = read.get(item, 0) + part.num_tokens
                 if is_classes:
                     targets[item] = int(part.targets)
                     right[item] = int(shown.argmax(-1)) == targets[item]
@@ -84,6 +99,7 @@ def score_items(
         unit="texts" if right else "tunes" if batches is not None else f"stretches of {stretch} tokens",
         nats=np.array([nats[item] for item in order]),
         counts=np.array([counts[item] for item in order]),
+        steps=np.array([read[item] for item in order]),
         right=np.array([right[item] for item in order]) if right else None,
         targets=np.array([targets[item] for item in order]) if targets else None,
     )
