@@ -334,7 +334,7 @@ class TrainerConfig:
         Ge(1),
         Le(1_000_000_000),
         doc("steps between looks at how far gradients reach and units saturate; null: never"),
-    ] = None
+    ] = 200
     profile: Annotated[bool, doc("time some steps by part: profile/ in the run's folder")] = False
     checkpoint_every_steps: Annotated[
         int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rnnlab.cells.reference import States, gru_gates, lstm_gates
+from rnnlab.cells.reference import gru_gates, lstm_gates
 from rnnlab.inspection.chains import Chain
 
 _TINY = 1e-300
@@ -43,9 +43,9 @@ def lag_curve(
     size = chain.hidden_size
     num_probes = min(num_probes, size)
     sums = torch.zeros(max_lag + 1, dtype=torch.float64)
-    counts = torch.zeros(max_lag + 1, dtype=torch.float64)
+    num_ends = torch.zeros((), dtype=torch.float64)
     for end in ends:
-        counted = (chain.lengths >= end).double().cpu()
+        counted = (chain.lengths >= end).cpu().double()
         if not bool(counted.any()):
             continue
         with torch.enable_grad():
@@ -55,21 +55,16 @@ def lag_curve(
                 before = states[-1] if path == "total" else (states[-1][0], *(s.detach() for s in states[-1][1:]))
                 states.append(chain.step(chain.x[t], before))
         hidden = [state[0] for state in states]
-        probes = _orthonormal(size, num_probes, generator, hidden[0])
-        cotangent = probes[:, None, :].expand(-1, len(counted), -1)
-        # One backward pass gives the product with every lag's Jacobian: c is on the way, and held fixed at neither end.
-        pulled = _pull_all(hidden[-1], states[:-1], cotangent)
-        for lag, grad in enumerate([cotangent, *pulled[::-1]]):
-            squares = grad.double().square().sum((0, 2)).cpu() / num_probes
-            sums[lag] += (squares * counted).sum()
-            counts[lag] += counted.sum()
-    return (sums / counts.clamp(min=1)).sqrt()
-
-
-def _pull_all(last: Tensor, states: list[States], cotangent: Tensor) -> list[Tensor]:
-    """Return the gradient of <u, last> by h of each of `states`, (P, B, H) each."""
-    wanted = [state[0] for state in states]
-    return list(torch.autograd.grad(last, wanted, cotangent, is_grads_batched=True, materialize_grads=True))
+        for probe in _orthonormal(size, num_probes, generator, hidden[0]):
+            # One backward pass gives the product with every lag's Jacobian: c is on the way, and held fixed at neither
+            # end. Of a number and probe by probe: torch imports sympy, a second, to be given a vector or a batch.
+            with torch.enable_grad():
+                along = (hidden[-1] * probe).sum()
+            pulled = torch.autograd.grad(along, hidden[:-1], retain_graph=True, materialize_grads=True)
+            squares = torch.stack([probe.expand_as(hidden[-1]), *pulled[::-1]]).cpu().double().square().sum(2)
+            sums += squares @ counted / num_probes
+        num_ends += counted.sum()
+    return (sums / num_ends.clamp(min=1)).sqrt()
 
 
 def carry_curve(chain: Chain, ends: list[int], max_lag: int) -> Tensor | None:
@@ -85,7 +80,7 @@ def carry_curve(chain: Chain, ends: list[int], max_lag: int) -> Tensor | None:
     ).double()
     sums, counts = torch.zeros(max_lag + 1, dtype=torch.float64), torch.zeros(max_lag + 1, dtype=torch.float64)
     for end in ends:
-        counted = (chain.lengths >= end).double().cpu()
+        counted = (chain.lengths >= end).cpu().double()
         product = torch.ones_like(kept[0])
         for lag in range(max_lag + 1):
             if lag > 0:

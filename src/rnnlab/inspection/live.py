@@ -1,7 +1,7 @@
 """A small look inside while a model trains: how fast states forget, how many units are stuck.
 
-Cheap enough to be taken now and then: a few rows, a few steps, two random directions, one backward pass a layer. No
-weight, gradient, state or generator of the training is touched.
+Cheap enough to be taken now and then: a few rows, a few steps, and for each layer one backward pass from each of two
+random directions. No weight, gradient, state or generator of the training is touched.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROWS, STEPS, PROBES = 4, 32, 2
 
 @torch.no_grad()
 def live_signals(
-    model: nn.Module, inputs: Tensor, lengths: Tensor | None, step: int, *, rows: int = ROWS, slopes: bool = True
+    model: nn.Module, inputs: Tensor, lengths: Tensor | None, step: int, *, rows: int = ROWS
 ) -> dict[str, float]:
     """Measure the first rows and steps of a window from an all-zero state.
 
@@ -31,11 +31,10 @@ def live_signals(
         lengths: <int64>(B,) or None.
         step: seeds the directions.
         rows: so many at most.
-        slopes: whether slopes are measured: the derivatives for it import sympy, a second.
 
     Returns:
         "layer_0/lag_slope" (change of the logarithm of a change's size per step; below 0 it is forgotten) and
-        "layer_0/saturated" and so on, by layer.
+        "layer_0/saturated" and so on, by layer; nothing that is not finite, as of weights that are not.
     """
     recurrent: Any = model.recurrent
     embedding: Any = model.embedding
@@ -49,9 +48,7 @@ def live_signals(
         values = unit_facts(chain)
         if chain.cell.startswith("rnn"):
             values["spectral_radius"] = spectral_radii(chain)["hidden"]
-        if slopes and longest > 1:
-            slope = decay(lag_curve(chain, [longest], longest - 1, generator, num_probes=PROBES))
-            if math.isfinite(slope):
-                values["lag_slope"] = slope
-        found |= {f"{chain.name}/{name}": value for name, value in values.items()}
+        if longest > 1:
+            values["lag_slope"] = decay(lag_curve(chain, [longest], longest - 1, generator, num_probes=PROBES))
+        found |= {f"{chain.name}/{name}": value for name, value in values.items() if math.isfinite(value)}
     return found

@@ -5,6 +5,8 @@ Shapes: T steps, B rows, H hidden_size.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ def unit_facts(chain: Chain) -> dict[str, float]:
     y = torch.stack([state[0] for state in chain.states[1:]])
     valid = torch.arange(chain.num_steps, device=y.device)[:, None] < chain.lengths
     found = gate_values(chain.cell, chain.x, h_0, y, chain.weights, None, False, chain.extras)
-    gates = {name: values[valid] for name, values in found.items()}
+    gates = {name: values[valid].cpu() for name, values in found.items()}
     facts = saturation(gates)
     shown = gates.get("hidden", gates.get("cell", gates.get("new")))
     assert shown is not None
@@ -46,10 +48,12 @@ def unit_facts(chain: Chain) -> dict[str, float]:
 
 
 def spectral_radii(chain: Chain) -> dict[str, float]:
-    """Return the largest absolute eigenvalue of each gate's block of W_hh, by the gate's name."""
+    """Return the largest absolute eigenvalue of each gate's block of W_hh, by name; nan where it is not finite."""
     blocks = chain.weights.weight_hh.detach().chunk(len(GATES[chain.cell]))
     return {gate: _radius(block) for gate, block in zip(GATES[chain.cell], blocks, strict=True)}
 
 
 def _radius(block: Tensor) -> float:
-    return float(torch.linalg.eigvals(block.double().cpu()).abs().max())
+    if not bool(block.isfinite().all()):
+        return math.nan
+    return float(torch.linalg.eigvals(block.cpu().double()).abs().max())

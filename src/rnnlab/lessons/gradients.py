@@ -216,7 +216,11 @@ LESSONS = {
             "dh_t/dh_(t-k) = product of  diag(1 - h_s^2) W_hh\n"
             "rate a step   = sqrt(H var(W_hh) mean((1 - h^2)^2)) = sqrt(mean((1 - h^2)^2) / 3)    at the default"
         ),
-        where=[Where(rnn_step, "torch.tanh(a)"), Where(default_, "uniform_("), Where(lag_curve, "pulled = _pull_all")],
+        where=[
+            Where(rnn_step, "torch.tanh(a)"),
+            Where(default_, "uniform_("),
+            Where(lag_curve, "pulled = torch.auto"),
+        ],
         sources="Hochreiter 1991; Bengio, Simard & Frasconi 1994; the rate: Poole et al. 2016, Schoenholz et al. 2017",
         expected="measured and predicted rate agree to 4 %; less than 1e-4 of a gradient is left after 20 steps",
         measure=_vanishing,

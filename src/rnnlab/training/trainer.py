@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
-from rnnlab.config import Cell, TrainConfig
+from rnnlab.config import TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import check_space
-from rnnlab.errors import CheckpointError, ConfigError, DivergedError, OutOfMemoryError, StoppedError, UserError
+from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, StoppedError, UserError
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.live import live_signals
 from rnnlab.models.state import State
@@ -120,11 +120,9 @@ class Trainer:
         self._has_begun = False
         self._xray_seconds = 0.0  # of this process, as the next
         self._step_seconds = 0.0
-        if config.trainer.xray_every is not None and not can_unroll(model):
-            raise ConfigError(
-                f"trainer.xray_every={config.trainer.xray_every} cannot look into the model of task={task.name}: it "
-                "has no recurrent layers of rnnlab.cells; set null"
-            )
+        self._xray_every = config.trainer.xray_every if self._is_first and can_unroll(model) else None
+        if self._is_first and self._xray_every != config.trainer.xray_every:
+            log.info("trainer.xray_every: task=%s has no recurrent layers of rnnlab.cells to look into", task.name)
         self._saving_seconds = 0.0
         self._learned = learned_settings(config)
         self._allowed: Collection[str] = ()
@@ -352,7 +350,7 @@ class Trainer:
             self._step_seconds += spent
             if is_logged:
                 self._log_step()
-            if self._is_first and config.xray_every is not None and counters.step % config.xray_every == 0:
+            if self._xray_every is not None and counters.step % self._xray_every == 0:
                 self._look_inside(group[0])
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
             due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
@@ -389,10 +387,7 @@ class Trainer:
         windows = self.task.train_windows(counters.epoch if counters.index else counters.epoch - 1)
         window = windows[(counters.index or len(windows)) - 1]
         inputs = window.inputs.to(self.device)
-        is_plain = self._settings.model.cell is Cell.rnn  # no rule asks for the slope of a gated cell
-        found = live_signals(
-            self.model, inputs, window.lengths, self.counters.step, rows=DIAGNOSED_ROWS, slopes=is_plain
-        )
+        found = live_signals(self.model, inputs, window.lengths, self.counters.step, rows=DIAGNOSED_ROWS)
         self.units = {name: float(f"{value:.6g}") for name, value in found.items()}
 
     @property
@@ -521,7 +516,7 @@ class Trainer:
             "rollbacks": counters.rollbacks,
             "tokens_per_second": round(counters.tokens / counters.seconds, 1) if counters.seconds else 0.0,
             **({"units": self.units} if self.units else {}),
-            **({} if self._config.xray_every is None else {"xray_share": round(self._xray_share, 5)}),
+            **({"xray_share": round(self._xray_share, 5)} if self._xray_seconds else {}),
             **self.details,
         }
 
