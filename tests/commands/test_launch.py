@@ -211,3 +211,37 @@ def test_a_sweep_is_not_for_torchrun(corpora, capsys, monkeypatch):
         monkeypatch.setenv(name, value)
     assert main(["train", "-m", *tiny("music", corpora), "seed=0,1"]) == 2
     assert "leave torchrun out" in capsys.readouterr().err
+
+
+def test_a_window_length_measured_by_the_first_process_holds_for_all(outputs, corpora, train):
+    settings = ["task.delay=4", "model=gru", "trainer.max_steps=3", "trainer.bptt_len=3", "trainer.auto_bptt_len=true"]
+    settings.append("trainer.xray_every=2")  # the first process looks, the others wait for its next gradient
+    alone = train("copy", *settings, name="alone")
+    process = start(*tiny("copy", corpora, *settings), "trainer.devices=2", "name=two")
+    errors = process.communicate(timeout=WAIT)[1]
+    assert process.returncode == 0, errors
+    assert errors.count("a warm-up of 200 steps") == 1
+    folders = (alone, outputs / "two")
+    runs = [json.loads((folder / "run.json").read_text()) for folder in folders]
+    settings = [run["config"]["trainer"] for run in runs]
+    assert runs[1]["measured_bptt"] == runs[0]["measured_bptt"]
+    assert [one["devices"] for one in settings] == [1, 2]
+    assert settings[0]["bptt_len"] == settings[1]["bptt_len"] == runs[0]["measured_bptt"]["shortest_that_passes"]
+    losses = [json.loads((folder / "result.json").read_text())["metrics"]["valid/loss"] for folder in folders]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-6)  # sums over rows in another order
+    assert [(folder / "metrics.jsonl").read_text().count("xray/layer_0/lag_slope") for folder in folders] == [1, 1]
+    resumed = start("resume=two", "trainer.max_steps=5")
+    errors = resumed.communicate(timeout=WAIT)[1]
+    assert resumed.returncode == 0, errors
+    assert "warm-up" not in errors, "the length is the run's now"
+    assert json.loads((outputs / "two/result.json").read_text())["steps"] == 5
+
+
+def test_a_warm_up_that_diverges_ends_all_processes_with_its_exit_code(outputs, corpora):
+    settings = ["task.delay=4", "trainer.bptt_len=3", "trainer.auto_bptt_len=true", "optimizer=sgd", "optimizer.lr=1e6"]
+    settings += ["model=rnn", "model.nonlinearity=relu", "trainer.clip_grad_norm=null", "trainer.max_steps=50"]
+    process = start(*tiny("copy", corpora, *settings), "trainer.devices=2", "name=two")
+    errors = process.communicate(timeout=WAIT)[1]
+    assert process.returncode == 5, errors
+    assert errors.count("error:") == 1
+    assert "Traceback" not in errors

@@ -9,6 +9,8 @@ from rnnlab.diagnosis.findings import Finding, changed, short
 from rnnlab.diagnosis.signals import Signals, is_flat, quarters
 
 USUAL_RATIO = 1e-3  # of the length of an update to that of the weights
+MAX_FACTOR = 1e4  # by which a rate is raised at once
+END_SHARE = 0.01  # of the rate, left at the end of a schedule
 
 
 def exploding(s: Signals) -> Finding | None:
@@ -76,11 +78,10 @@ def lr_too_low(s: Signals) -> Finding | None:
     fallen = 1 - min(losses) / losses[0] if losses[0] > 0 else 1.0
     if s.has_learned is not False and fallen > 0.1:
         return None
-    factor = 10 if ratio > 0.01 * USUAL_RATIO else 100
     return Finding(
         f"an update changes the weights by {100 * ratio:.2g} %, and the training loss fell by {100 * fallen:.1f} %",
         "at this rate the weights stay about where they were drawn",
-        (changed("optimizer.lr", lr * factor),),
+        (changed("optimizer.lr", lr * min(USUAL_RATIO / ratio, MAX_FACTOR) if ratio > 0 else lr * MAX_FACTOR),),
     )
 
 
@@ -106,7 +107,8 @@ def lr_spent(s: Signals) -> Finding | None:
     spent = sum(rate < 1e-3 * max(rates) for rate in rates) / len(rates)
     if spent < 0.25:
         return None
-    override = f"scheduler.gamma={short(math.sqrt(gamma), 2):g}"
+    num_drops = max(1, round(math.log(min(rates) / max(rates)) / math.log(gamma))) if min(rates) > 0 else 1
+    override = f"scheduler.gamma={short(END_SHARE ** (1 / num_drops), 2):g}"
     return Finding(
         f"{100 * spent:.0f} % of the steps were made below a thousandth of optimizer.lr={max(rates):g}",
         "they cost time and change nothing",

@@ -43,11 +43,10 @@ def dead_units(s: Signals) -> Finding | None:
     found, lr = s.unit("dead"), s.setting("optimizer.lr")
     if found is None or lr is None or found[1] < 0.5 or s.is_solved:
         return None
-    can_begin_anew = s.setting("model.initialisation") != "identity"
     return Finding(
         f"{100 * found[1]:.0f} % of the ReLU units of {found[0]} are zero at every step",
         "they pass on nothing and get no gradient: too large a step has pushed them there",
-        (changed("optimizer.lr", lr / 10), *(("model.initialisation=identity",) if can_begin_anew else ())),
+        (changed("optimizer.lr", lr / 10),),
     )
 
 

@@ -190,7 +190,8 @@ LESSONS = {
             "mean, so that any word is one step away.",
             "Each text here has one word that says its class, somewhere in the first half, among words that say "
             "nothing. Both networks are trained alike, at each length anew. With more training the last state would "
-            "hold for longer.",
+            "hold for longer. On real reviews the difference is smaller, and grows with their length too: train with "
+            "model.pooling=last and model.pooling=attention, and ask rnnlab compare --by-length.",
         ],
         equation="last: y = W h_T + b        attention: a = softmax(v . tanh(U h_t)),  y = W sum(a_t h_t) + b",
         where=[Where(Classifier._final, "h_n[-1]"), Where(Classifier._pool, "scores.softmax(0)")],

@@ -89,7 +89,7 @@ def _variable_lengths(quick: bool, seed: int) -> Finding:
         "share of padding in the tightest batch": wasted,
     }
     verdict = (
-        f"With lengths, padding moves no probability by more than {max(told):.0e}; without, by up to {max(untold):.3f}."
+        f"With lengths, padding moves no probability by more than {max(told):.1g}; without, by up to {max(untold):.3f}."
     )
     return Finding(
         numbers=numbers,
