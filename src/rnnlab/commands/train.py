@@ -298,7 +298,7 @@ def _resume_ready(
     trainer = _trainer(folder, config, task, model, device, ranks)
     trainer.resume(allowed)  # a checkpoint that cannot be used leaves the run as it was
     if isinstance(seen := read_json(folder / "result.json").get("units"), dict):
-        trainer.units = seen  # what an evaluation saw stays true until the next
+        trainer.state.units = seen  # what an evaluation saw stays true until the next
     if not is_first:
         return _follow(trainer)
     for key, (old, new) in changes.values.items():
