@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from rnnlab.cli import main
-from rnnlab.runs import list_runs, read_json
+from rnnlab.run_list import list_runs
+from rnnlab.runs import read_json
 from rnnlab.tasks.music import Music
 from rnnlab.training import savepoints
 from rnnlab.training.logs import Progress
