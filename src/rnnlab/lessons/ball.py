@@ -110,7 +110,7 @@ LESSONS = {
         where=[
             Where(Regressor.forward, "self.head("),
             Where(roll_out, "outputs, state = model(predicted"),
-            Where(ball),
+            Where(ball, "phase = np.mod"),
         ],
         sources="Elman 1990 on prediction; Sutskever, Hinton & Taylor 2009 on bouncing balls",
         expected="with its state the network has less than a third of the error it has without; without, it is no "

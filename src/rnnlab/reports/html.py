@@ -201,10 +201,11 @@ def figure(
     keys = "".join(
         f' <span class=key style="background: {color}"></span>{escape(name)}&ensp;' for name, color in series
     )
+    caption = f"{keys}<br>{escape(note)}" if keys and note else f"{keys}{escape(note)}"
     if is_whole:
         picture = f"<div class=wide>{picture}</div>"
     kind = " class=whole" if is_whole else ""
-    return f"<figure{kind}><h3>{escape(title)}</h3><figcaption>{keys}{escape(note)}</figcaption>{picture}</figure>"
+    return f"<figure{kind}><h3>{escape(title)}</h3><figcaption>{caption}</figcaption>{picture}</figure>"
 
 
 def figures(items: Iterable[str], *, small: bool = False) -> str:
