@@ -14,6 +14,13 @@ template <class T> struct Plain {
     using Element = T;
     static constexpr int depth = 1;
     static RNNLAB_INLINE Vector<T> add_product(Vector<T> sum, Vector<T> b, Element a) { return sum + b * a; }
+    // Two vectors of neighbours.
+    static RNNLAB_INLINE void put(Element *out, Vector<T> first, Vector<T> second) {
+        store(out, first);
+        store(out + lanes<T>, second);
+    }
+    static T get(const Element *row, int64_t i) { return row[i]; }
+    static void set(Element *row, int64_t i, T x) { row[i] = x; }
 };
 using Float32 = Plain<float>;
 using Float64 = Plain<double>;
@@ -37,6 +44,19 @@ struct BFloat16 {  // two bfloat16 in 32 bits, the first in the lower half
 #else
         return join_neighbours(first, second, std::make_index_sequence<lanes<float>>{});
 #endif
+    }
+    static RNNLAB_INLINE void put(uint32_t *out, Vector<float> first, Vector<float> second) {
+        store(out, join_neighbours(first, second));
+    }
+    static float get(const uint32_t *row, int64_t i) {
+        const uint32_t bits = row[i / 2] >> i % 2 * 16 << 16;
+        float x;
+        std::memcpy(&x, &bits, sizeof x);
+        return x;
+    }
+    static void set(uint32_t *row, int64_t i, float x) {
+        const uint32_t bits = round(all<float>(x))[0], other = row[i / 2] & 0xffff0000u >> i % 2 * 16;
+        row[i / 2] = other | bits << i % 2 * 16;
     }
     template <size_t... lane> static RNNLAB_INLINE Vector<uint32_t>
     join_neighbours(Vector<float> first, Vector<float> second, std::index_sequence<lane...>) {

@@ -1,17 +1,13 @@
-// Matrix products on packed factors: the register kernel and the blocking for caches around it.
-//
-// out[r][c] = start[r][c] + sum over k of a[k][r] * b[k][c]
+// Matrix products on packed factors: the blocking for caches around the register kernels.
 #pragma once
 #include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <vector>
 
-#include "pack.hpp"
+#include "kernel.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
-
-constexpr int max_rows = RNNLAB_BLOCK_ROWS;
 
 // Memory for numbers, not initialised, on a cache line's border.
 template <class T> class Buffer {
@@ -40,78 +36,6 @@ template <class T> class Buffer {
     T *memory_ = nullptr;
     int64_t size_ = 0;
 };
-
-// start[r] is null (from zero) or where row r's sums begin; a_stride elements stand between a's rows of one k.
-template <class P> using KernelFunction = void (*)(const Element<P> *a, int64_t a_stride, const Element<P> *b,
-                                                   int64_t depth, const Value<P> *const *start, Value<P> *const *out);
-
-template <class P, int rows, int vectors> void kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b,
-                                                      int64_t depth, const Value<P> *const *start,
-                                                      Value<P> *const *out) {
-    using T = Value<P>;
-    constexpr int width = lanes<T>;
-    // Few sums would wait for each other's additions: several of each then go side by side.
-    constexpr int copies = rows == 1 ? 4 : rows == 2 ? 2 : 1;
-    Vector<T> sum[copies][rows][vectors];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) {
-            sum[0][r][v] = start ? load(start[r] + v * width) : Vector<T>{};
-#pragma GCC unroll 4
-            for (int u = 1; u < copies; ++u) sum[u][r][v] = Vector<T>{};
-        }
-    int64_t k = 0;
-    for (; k + copies <= depth; k += copies) {
-#pragma GCC unroll 4
-        for (int u = 0; u < copies; ++u) {
-            Vector<Element<P>> panel[vectors];
-#pragma GCC unroll 2
-            for (int v = 0; v < vectors; ++v) {
-                panel[v] = load(b + v * width);
-                if (v * RNNLAB_VECTOR_BYTES % 64 == 0)  // once a cache line
-                    __builtin_prefetch(b + v * width + RNNLAB_PREFETCH_BYTES / sizeof *b);
-            }
-#pragma GCC unroll 16
-            for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-                for (int v = 0; v < vectors; ++v) sum[u][r][v] = P::add_product(sum[u][r][v], panel[v], a[r]);
-            a += a_stride;
-            b += vectors * width;
-        }
-    }
-    for (; k < depth; ++k, a += a_stride, b += vectors * width)
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-            for (int v = 0; v < vectors; ++v) sum[0][r][v] = P::add_product(sum[0][r][v], load(b + v * width), a[r]);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) {
-            Vector<T> total = sum[0][r][v];
-#pragma GCC unroll 4
-            for (int u = 1; u < copies; ++u) total += sum[u][r][v];
-            store(out[r] + v * width, total);
-        }
-}
-
-// kernels<P>.of[r - 1][v - 1] works on r rows and v vectors.
-template <class P> struct Kernels {
-    KernelFunction<P> of[max_rows][2];
-    constexpr Kernels() : of{} { fill<max_rows>(); }
-    template <int rows> constexpr void fill() {
-        of[rows - 1][0] = kernel<P, rows, 1>;
-        of[rows - 1][1] = kernel<P, rows, 2>;
-        if constexpr (rows > 1) fill<rows - 1>();
-    }
-};
-template <class P> inline constexpr Kernels<P> kernels{};
-
-// From this many rows on, a kernel adds the products of a sum one after the other, whatever their number: a row's
-// result does not depend on the rows beside it. Fewer rows are filled up to it where the threads decide who is beside
-// whom.
-constexpr int64_t even_rows = 3;
 
 // Columns in blocks as wide as a panel; the last may be one vector wide.
 template <class P> struct Blocks {
@@ -157,21 +81,6 @@ template <class P> struct Target {
     bool adds;             // whether sums begin with what `out` holds instead
 };
 
-// Memory that will be read next: fetched piece by piece beside a product, where packing it would wait for each line.
-class Ahead {
-  public:
-    Ahead() = default;
-    Ahead(const void *begin, int64_t bytes) : at(static_cast<const char *>(begin)), end(at + bytes) {}
-    // Fetch one of `pieces` equal parts of what is left.
-    void fetch(int64_t pieces) {
-        for (int64_t lines = (end - at + 64 * pieces - 1) / (64 * pieces); lines > 0 && at < end; --lines, at += 64)
-            __builtin_prefetch(at, 0, 2);
-    }
-
-  private:
-    const char *at = nullptr, *end = nullptr;
-};
-
 // Up to `most` rows of a left factor, packed for one block of k.
 template <class P> class Left {
     using T = Value<P>;
@@ -192,22 +101,24 @@ template <class P> class Left {
                         packed.data() + i * max_rows * deep + k / P::depth * kernel_rows(i));
     }
     // out[from + r] = [bias | out] + a b for each row r.
-    void multiply(const Target<P> &target, int64_t from, Ahead ahead = {}) const {
+    void multiply(const Target<P> &target, int64_t from) const {
         const Blocks<P> columns{target.columns};
         for (int64_t j = 0; j < columns.count(); ++j)
-            for (int64_t i = 0; i < blocks; ++i) {
-                ahead.fetch((columns.count() - j) * blocks - i);
-                multiply_tile(i, target, from, j);
-            }
+            for (int64_t i = 0; i < blocks; ++i) multiply_tile(i, target, from, j);
     }
+    // One block by one panel; start and out for kernel_rows(block) rows of two vectors.
+    void multiply_panel(int64_t block, const Element<P> *panel, const T *const *start, T *const *out) const {
+        kernels<P>.of[kernel_rows(block) - 1][1](packed.data() + block * max_rows * deep, kernel_rows(block), panel,
+                                                 deep, start, out);
+    }
+    int64_t count() const { return blocks; }
+    int64_t first_row(int64_t block) const { return rows * block / blocks; }
+    int64_t block_rows(int64_t block) const { return first_row(block + 1) - first_row(block); }
+    int64_t kernel_rows(int64_t block) const { return std::max(even_rows, block_rows(block)); }
 
   private:
     Buffer<Element<P>> packed;
     int64_t rows = 0, blocks = 0, deep = 0;
-
-    int64_t first_row(int64_t block) const { return rows * block / blocks; }
-    int64_t block_rows(int64_t block) const { return first_row(block + 1) - first_row(block); }
-    int64_t kernel_rows(int64_t block) const { return std::max(even_rows, block_rows(block)); }
 
     // One block of rows by one panel.
     void multiply_tile(int64_t block, const Target<P> &target, int64_t from, int64_t panel) const {
@@ -236,9 +147,7 @@ template <class P> class Left {
                 std::fill(in_tile + count, in_tile + width, T(0));
             }
         }
-        kernels<P>.of[all_rows - 1][1](packed.data() + block * max_rows * deep, all_rows,
-                                       target.panels + panel * Panels<P>::panel_elements(), deep,
-                                       from_zero ? nullptr : starts, out);
+        multiply_panel(block, target.panels + panel * Panels<P>::panel_elements(), from_zero ? nullptr : starts, out);
         for (int64_t r = 0; r < real_rows && count < width; ++r)
             std::copy_n(tile + r * width, count, target.out[row + r] + c0);
     }
