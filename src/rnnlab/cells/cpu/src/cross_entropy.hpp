@@ -139,17 +139,17 @@ template <class P> class CrossEntropy {
             const int64_t group = task / slices, slice = task % slices;
             const int64_t word = group * group_words, many = words_of(group);
             for (int64_t c = 0; c < many && packed != group; c += columns)
-                pack<P>({weight.data() + word, false}, 0, depth, c, std::min<int64_t>(columns, many - c), columns,
-                        panels.data() + c / columns * panel);
+                pack<P>({weight.data() + word, false}, 0, depth, c, std::min<int64_t>(columns, many - c),
+                        words.width((word + c) / columns), panels.data() + c / columns * panel);
             packed = group;
             Ahead next = slices == 1 ? weights_ahead(group + 1) : Ahead();
             share(left.count(), slice, slices,
-                  [&](int64_t block) { score_block(group, block, panels.data(), next, left.count() - block); });
+                  [&](int64_t i) { score_block(group, left.block(i), panels.data(), next, left.count() - i); });
         });
     }
-    void score_block(int64_t group, int64_t block, const E *panels, Ahead &next, int64_t blocks_left) {
+    void score_block(int64_t group, const LeftBlock<P> &block, const E *panels, Ahead &next, int64_t blocks_left) {
         constexpr T lowest = -std::numeric_limits<T>::infinity();
-        const int64_t many = Blocks<P>{words_of(group)}.count(), row = left.first_row(block);
+        const int64_t many = Blocks<P>{words_of(group)}.count(), rows = block.rows;
         alignas(64) T tile[max_rows][columns];
         const T *starts[max_rows];
         T *out[max_rows];
@@ -159,24 +159,26 @@ template <class P> class CrossEntropy {
             const int64_t panel = group * group_panels + j, word = panel * columns;
             next.fetch(many * blocks_left - j);
             for (int r = 0; r < max_rows; ++r) starts[r] = bias.data() + word;
-            left.multiply_panel(block, panels + j * elements<P>(depth) * columns, starts, out);
-            for (int64_t r = 0; r < left.block_rows(block); ++r) {
-                const int64_t at = target(row + r) - word;
-                if (at >= 0 && at < columns) target_scores[row + r] = tile[r][at];
+            const int vectors = words.vectors(panel);
+            for (int64_t r = 0; r < rows && vectors == 1; ++r) store(tile[r] + width, all<T>(lowest));
+            block.multiply(panels + j * elements<P>(depth) * columns, vectors, starts, out);
+            for (int64_t r = 0; r < rows; ++r) {
+                const int64_t row = block.first + r, at = target(row) - word;
+                if (at >= 0 && at < columns) target_scores[row] = tile[r][at];
                 const Vector<T> x = load(tile[r]), y = load(tile[r] + width);
                 const Vector<T> larger = x > y ? x : y;
                 top[r] = larger > top[r] ? larger : top[r];
-                const Vector<T> e = exp<T>(x - references[row + r]), f = exp<T>(y - references[row + r]);
+                const Vector<T> e = exp<T>(x - references[row]), f = exp<T>(y - references[row]);
                 sum[r] += e + f;
-                if (save) P::put(kept.row(panel, row + r), e, f);
+                if (save) P::put(kept.row(panel, row), e, f);
             }
         }
-        for (int64_t r = 0; r < left.block_rows(block); ++r) {
+        for (int64_t r = 0; r < rows; ++r) {
             double total = 0;
             T largest = top[r][0];
             for (int i = 0; i < width; ++i) total += sum[r][i], largest = std::max<T>(largest, top[r][i]);
-            sums[(row + r) * groups + group] = total;
-            tops[(row + r) * groups + group] = largest;
+            sums[(block.first + r) * groups + group] = total;
+            tops[(block.first + r) * groups + group] = largest;
         }
     }
 
@@ -201,9 +203,9 @@ template <class P> class CrossEntropy {
         std::vector<const T *> rows(count);
         for (int64_t r = 0; r < count; ++r) {
             T *row = scaled.data() + r * many;
-            const T share = T(1 / totals[r]);
-            for (int64_t c = 0; c < depth; ++c) row[c] = h[first + r][c] * share;
-            if (call.grad_bias) row[depth] = share;  // the bias is the weight of a 1
+            const T factor = T(1 / totals[r]);
+            for (int64_t c = 0; c < depth; ++c) row[c] = h[first + r][c] * factor;
+            if (call.grad_bias) row[depth] = factor;  // the bias is the weight of a 1
             rows[r] = row;
             kept.set(target(r), r, T(double(kept.get(target(r), r)) - totals[r]));
         }
@@ -222,21 +224,33 @@ template <class P> class CrossEntropy {
                 pack<P>({weight.data() + group * group_words, true}, 0, words_of(group), j * columns, across.size(j),
                         across.width(j), packed.data() + j * panel);
             Ahead next = weights_ahead(group + 1);
-            for (int64_t block = begin; block < end; ++block)
+            for (int64_t i = begin; i < end; ++i)
                 for (int64_t j = 0; j < across.count(); ++j) {
-                    next.fetch((end - block) * across.count() - j);
-                    pull_tile(group, block, across, j, packed.data() + j * panel);
+                    next.fetch((end - i) * across.count() - j);
+                    // Of the block of rows that comes next, as many panels as follow this tile.
+                    share(group_panels, j, across.count(), [&](int64_t p) {
+                        if (i + 1 < end)
+                            fetch_rows(group * group_panels + p, i + 1);
+                        else
+                            fetch_rows((group + 1) * group_panels + p, begin);
+                    });
+                    pull_tile(group, left.block(i), across, j, packed.data() + j * panel);
                 }
         }
-        for (int64_t r = left.first_row(begin); r < left.first_row(end); ++r) {
+        const int64_t last = left.block(end - 1).first + left.block(end - 1).rows;
+        for (int64_t r = left.block(begin).first; r < last; ++r) {
             T *row = grad_h(r);
-            const T share = T(1 / totals[r]);
-            for (int64_t c = 0; c < depth; ++c) row[c] *= share;
+            const T factor = T(1 / totals[r]);
+            for (int64_t c = 0; c < depth; ++c) row[c] *= factor;
         }
     }
+    void fetch_rows(int64_t panel, int64_t i) {
+        const LeftBlock<P> block = left.block(i);
+        if (panel < words.count()) Ahead(kept.row(panel, block.first), block.rows * kept.bytes_of_row).fetch(1);
+    }
     T *grad_h(int64_t r) const { return static_cast<T *>(call.grad_h) + counted[first + r] * depth; }
-    void pull_tile(int64_t group, int64_t block, const Blocks<P> &across, int64_t j, const E *panel) {
-        const int64_t row = left.first_row(block), rows = left.block_rows(block), many = across.size(j);
+    void pull_tile(int64_t group, const LeftBlock<P> &block, const Blocks<P> &across, int64_t j, const E *panel) {
+        const int64_t row = block.first, rows = block.rows, many = across.size(j);
         const bool direct = many == across.width(j);
         alignas(64) T tile[max_rows][columns];
         T *out[max_rows];
@@ -257,21 +271,26 @@ template <class P> class CrossEntropy {
         Buffer<T> tile((many + std::max<int64_t>(width, even_rows)) * columns);  // by columns of h and words
         Buffer<E> scratch;
         share(words.count(), thread, threads, [&](int64_t panel) {
-            const E *deep = kept.deep(panel, count, scratch);
+            const int vectors = P::depth == 1 ? words.vectors(panel) : 2;
+            const E *deep = kept.deep(panel, count, vectors, scratch);
             Ahead next = panel + 1 < words.count() ? Ahead(kept.row(panel + 1, 0), count * kept.bytes_of_row) : Ahead();
-            for (int64_t block = 0; block < right.count(); ++block) {
+            Ahead grad(grad_weight(panel), words.size(panel) * depth * sizeof(T));
+            for (int64_t i = 0; i < right.count(); ++i) {
+                const LeftBlock<P> block = right.block(i);
                 T *out[max_rows];
-                for (int r = 0; r < max_rows; ++r) out[r] = tile.data() + (right.first_row(block) + r) * columns;
-                next.fetch(right.count() - block);
-                right.multiply_panel(block, deep, nullptr, out);
+                for (int r = 0; r < max_rows; ++r) out[r] = tile.data() + (block.first + r) * columns;
+                next.fetch(right.count() - i);
+                grad.fetch(right.count() - i);
+                block.multiply(deep, vectors, nullptr, out);
             }
             put_weight(panel, tile.data());
         });
     }
+    T *grad_weight(int64_t panel) const { return static_cast<T *>(call.grad_weight) + panel * columns * depth; }
     // Turn a panel's tile round into the gradient, beside what earlier chunks gave.
     void put_weight(int64_t panel, const T *tile) {
         const int64_t word = panel * columns, many = words.size(panel);
-        T *grad = static_cast<T *>(call.grad_weight) + word * depth;
+        T *grad = grad_weight(panel);
         auto add = [&](T *to, Vector<T> v, int64_t n) { store(to, first > 0 ? load(to, n) + v : v, n); };
         for (int64_t c = 0; c < depth; c += width)
             for (int half = 0; half < 2; ++half) {

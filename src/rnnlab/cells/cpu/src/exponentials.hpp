@@ -3,6 +3,12 @@
 // [panel of words][row][word]: as a left factor, rows by words, a panel's rows are the pieces of `piece_kernel`; as a
 // right factor, words deep in rows, it is a packed panel as it stands, or nearly so where two numbers share an element.
 #pragma once
+#include <atomic>
+#include <memory>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "product.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
@@ -22,6 +28,43 @@ class Ahead {
     const char *at = nullptr, *end = nullptr;
 };
 
+// A large piece of memory that the next call takes over: fresh pages of that size cost as much as a tenth of a call.
+// One is kept, of 256 MB at most; calls at the same time bring their own.
+class Lease {
+  public:
+    Lease() = default;
+    ~Lease() {
+        if (piece && piece->bytes <= int64_t(256) << 20) piece.reset(kept.exchange(piece.release()));
+    }
+    Lease(const Lease &) = delete;
+    Lease &operator=(const Lease &) = delete;
+    // Take so many bytes, once; they hold anything.
+    void *take(int64_t bytes) {
+        constexpr int64_t page = 2 << 20;
+        piece.reset(kept.exchange(nullptr));
+        if (piece && piece->bytes >= bytes) return piece->memory;
+        piece.reset();
+        auto fresh = std::make_unique<Piece>();
+        fresh->bytes = std::max(page, (bytes + page - 1) / page * page);
+        fresh->memory = std::aligned_alloc(page, fresh->bytes);
+        if (!fresh->memory) throw std::bad_alloc();
+#if defined(__linux__)
+        madvise(fresh->memory, fresh->bytes, MADV_HUGEPAGE);  // or not, as the system likes
+#endif
+        piece = std::move(fresh);
+        return piece->memory;
+    }
+
+  private:
+    struct Piece {
+        void *memory = nullptr;
+        int64_t bytes = 0;
+        ~Piece() { std::free(memory); }
+    };
+    static inline std::atomic<Piece *> kept{nullptr};
+    std::unique_ptr<Piece> piece;
+};
+
 template <class P> class Exponentials {
     using T = Value<P>;
     using E = Element<P>;
@@ -29,24 +72,26 @@ template <class P> class Exponentials {
   public:
     static constexpr int64_t bytes_of_row = piece<P> * sizeof(E);  // in one panel
 
-    // Make room for other numbers; what was inside is lost.
+    // Make room, once.
     void resize(int64_t panels, int64_t rows) {
         between = (rows | 1) * piece<P>;  // odd, or the panels of a row would crowd in a few sets of the cache
-        storage.reserve(panels * between);
+        storage = static_cast<E *>(lease.take(panels * between * sizeof(E)));
     }
-    E *row(int64_t panel, int64_t r) { return storage.data() + panel * between + r * piece<P>; }
+    E *row(int64_t panel, int64_t r) { return storage + panel * between + r * piece<P>; }
     int64_t panel_stride() const { return between; }
     T get(int64_t word, int64_t r) { return P::get(row(word / panel_width<P>, r), word % panel_width<P>); }
     void set(int64_t word, int64_t r, T x) { P::set(row(word / panel_width<P>, r), word % panel_width<P>, x); }
 
-    // A panel as a right factor of `rows` deep. Its column c is that of the panel's word `word_of(c)`.
-    const E *deep(int64_t panel, int64_t rows, Buffer<E> &scratch) {
+    // A panel, or one vector of it, as a right factor of `rows` deep. Its column c is the panel's word `word_of(c)`;
+    // where numbers share an element, both vectors are needed.
+    const E *deep(int64_t panel, int64_t rows, int vectors, Buffer<E> &scratch) {
         const E *from = row(panel, 0);
+        if (P::depth == 1 && vectors == 2) return from;
+        scratch.reserve(elements<P>(rows) * panel_width<P>);
+        E *out = scratch.data();
         if constexpr (P::depth == 1) {
-            return from;
+            for (int64_t r = 0; r < rows; ++r) store(out + r * lanes<E>, load(from + r * piece<P>));
         } else {
-            scratch.reserve(elements<P>(rows) * panel_width<P>);
-            E *out = scratch.data();
             for (int64_t r = 0; r < rows; r += 2, from += 2 * piece<P>, out += panel_width<P>)
                 for (int64_t c = 0; c < piece<P>; c += lanes<E>) {
                     const Vector<E> above = load(from + c);
@@ -54,13 +99,14 @@ template <class P> class Exponentials {
                     store(out + c, (above & 0xffff) | below << 16);
                     store(out + piece<P> + c, above >> 16 | (below & 0xffff0000));
                 }
-            return scratch.data();
         }
+        return scratch.data();
     }
     static constexpr int64_t word_of(int64_t c) { return P::depth == 1 ? c : c % piece<P> * 2 + c / piece<P>; }
 
   private:
-    Buffer<E> storage;
+    Lease lease;
+    E *storage = nullptr;
     int64_t between = 0;
 };
 

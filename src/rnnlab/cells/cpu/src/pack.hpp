@@ -35,7 +35,17 @@ struct BFloat16 {  // two bfloat16 in 32 bits, the first in the lower half
     }
     // Pairs of a number of each.
     static RNNLAB_INLINE Vector<uint32_t> join(Vector<float> first, Vector<float> second) {
+#if defined(__AVX512BF16__)
+        return join_halves((Vector<uint16_t>)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first),
+                           std::make_index_sequence<lanes<uint16_t>>{});
+#else
         return round(first) | round(second) << 16;
+#endif
+    }
+    // Pairs of a number of each half.
+    template <size_t... lane>
+    static RNNLAB_INLINE Vector<uint32_t> join_halves(Vector<uint16_t> both, std::index_sequence<lane...>) {
+        return (Vector<uint32_t>)__builtin_shufflevector(both, both, (lane / 2 + lane % 2 * lanes<float>)...);
     }
     // Pairs of neighbours in 2 * lanes numbers.
     static RNNLAB_INLINE Vector<uint32_t> join_neighbours(Vector<float> first, Vector<float> second) {

@@ -81,6 +81,17 @@ template <class P> struct Target {
     bool adds;             // whether sums begin with what `out` holds instead
 };
 
+// Rows of a left factor that go through the kernel together.
+template <class P> struct LeftBlock {
+    const Element<P> *packed;
+    int64_t deep, first, rows, kernel_rows;
+
+    // start and out are of kernel_rows rows of so many vectors; start may be null.
+    void multiply(const Element<P> *panel, int vectors, const Value<P> *const *start, Value<P> *const *out) const {
+        kernels<P>.of[kernel_rows - 1][vectors - 1](packed, kernel_rows, panel, deep, start, out);
+    }
+};
+
 // Up to `most` rows of a left factor, packed for one block of k.
 template <class P> class Left {
     using T = Value<P>;
@@ -104,27 +115,25 @@ template <class P> class Left {
     void multiply(const Target<P> &target, int64_t from) const {
         const Blocks<P> columns{target.columns};
         for (int64_t j = 0; j < columns.count(); ++j)
-            for (int64_t i = 0; i < blocks; ++i) multiply_tile(i, target, from, j);
-    }
-    // One block by one panel; start and out for kernel_rows(block) rows of two vectors.
-    void multiply_panel(int64_t block, const Element<P> *panel, const T *const *start, T *const *out) const {
-        kernels<P>.of[kernel_rows(block) - 1][1](packed.data() + block * max_rows * deep, kernel_rows(block), panel,
-                                                 deep, start, out);
+            for (int64_t i = 0; i < blocks; ++i) multiply_tile(block(i), target, from, j);
     }
     int64_t count() const { return blocks; }
-    int64_t first_row(int64_t block) const { return rows * block / blocks; }
-    int64_t block_rows(int64_t block) const { return first_row(block + 1) - first_row(block); }
-    int64_t kernel_rows(int64_t block) const { return std::max(even_rows, block_rows(block)); }
+    LeftBlock<P> block(int64_t i) const {
+        return {packed.data() + i * max_rows * deep, deep, first_row(i), block_rows(i), kernel_rows(i)};
+    }
 
   private:
     Buffer<Element<P>> packed;
     int64_t rows = 0, blocks = 0, deep = 0;
 
+    int64_t first_row(int64_t block) const { return rows * block / blocks; }
+    int64_t block_rows(int64_t block) const { return first_row(block + 1) - first_row(block); }
+    int64_t kernel_rows(int64_t block) const { return std::max(even_rows, block_rows(block)); }
     // One block of rows by one panel.
-    void multiply_tile(int64_t block, const Target<P> &target, int64_t from, int64_t panel) const {
+    static void multiply_tile(const LeftBlock<P> &block, const Target<P> &target, int64_t from, int64_t panel) {
         constexpr int width = panel_width<P>;
         const int64_t c0 = panel * width, count = Blocks<P>{target.columns}.size(panel);
-        const int64_t all_rows = kernel_rows(block), real_rows = block_rows(block), row = from + first_row(block);
+        const int64_t all_rows = block.kernel_rows, real_rows = block.rows, row = from + block.first;
         const bool from_zero = !target.adds && !target.bias;
         alignas(64) T tile[max_rows * width];
         T *out[max_rows];
@@ -147,7 +156,7 @@ template <class P> class Left {
                 std::fill(in_tile + count, in_tile + width, T(0));
             }
         }
-        multiply_panel(block, target.panels + panel * Panels<P>::panel_elements(), from_zero ? nullptr : starts, out);
+        block.multiply(target.panels + panel * Panels<P>::panel_elements(), 2, from_zero ? nullptr : starts, out);
         for (int64_t r = 0; r < real_rows && count < width; ++r)
             std::copy_n(tile + r * width, count, target.out[row + r] + c0);
     }
