@@ -103,14 +103,15 @@ SPREADS = {
 @pytest.mark.parametrize("scores", SPREADS.values(), ids=SPREADS)
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-14), (torch.float32, 2e-6)])
 def test_scores_far_from_the_targets_lose_no_digit(scores: list[float], dtype: torch.dtype, bound: float) -> None:
-    # The scores stand in the bias, among 300 words; another row's target has the second of them.
+    # The scores stand in the bias, among 300 words, and h W^T is 0; another row's target is the last of them.
     bias = torch.full((300,), min(score for score in scores if score > -torch.inf), dtype=dtype)
     bias[7], bias[150], bias[299] = torch.tensor(scores, dtype=dtype)
-    h, weight = torch.zeros(9, 3, dtype=dtype), torch.ones(300, 3, dtype=dtype)
+    column = torch.randn(300, 1, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    h, weight = torch.ones(9, 2, dtype=dtype), torch.cat([column, -column], 1)
     targets = torch.full((9,), 7)
     targets[4] = 299
     inputs = (h, weight, bias, targets)
-    # A rounding of a score of 100 is 4e-6 of its exponential; here scores have none.
+    # Scores and their differences have no roundings here: those of a score of 100 would be 4e-6 of its exponential.
     assert max(errors(cpu.run(*inputs, -100, None, True), oracle(*inputs))) < bound
 
 

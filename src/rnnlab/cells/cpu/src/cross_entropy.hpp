@@ -4,8 +4,8 @@
 //     d scores = softmax(scores) - onehot(target)        d h = d scores W, d W = d scores^T h, d b = sum of d scores
 //
 // Of the scores only exp(score - reference) is kept, for one chunk of rows. A row's reference is about its target's
-// score, known beforehand, so that an exponential is formed while its score is in a register's reach; a row whose
-// scores rise too far above that is done again with its largest score. The exponentials stand in the place of the
+// score, known beforehand, so that an exponential is formed while its score is in the first cache; a row whose scores
+// rise too far above that is done again with its largest score. The exponentials stand in the place of the
 // gradients of scores and are not divided by the row's sum: the division is made with h, or with d h.
 //
 // Every number is added up by one thread in an order that the number of threads does not change: threads share the
@@ -26,8 +26,9 @@ template <class P> class CrossEntropy {
 
   public:
     explicit CrossEntropy(const rnnlab_cross_entropy &call)
-        : call(call), save(call.grad_weight), depth(call.hidden_size), vocabulary(call.vocab_size), words{vocabulary},
-          groups((vocabulary + group_words - 1) / group_words), weight(rows_of<T>(call.weight, vocabulary, depth)) {
+        : call(call), save(call.grad_weight || call.grad_bias), depth(call.hidden_size), vocabulary(call.vocab_size),
+          words{vocabulary}, groups((vocabulary + group_words - 1) / group_words),
+          weight(rows_of<T>(call.weight, vocabulary, depth)) {
         for (int64_t n = 0; n < call.rows; ++n)
             if (call.targets[n] != call.ignore_index) counted.push_back(n);
         for (int64_t n : counted) h.push_back(static_cast<const T *>(call.h) + n * depth);
@@ -89,11 +90,11 @@ template <class P> class CrossEntropy {
     std::vector<T> tops, references;  // the largest score of each row and group of words; what is subtracted
     std::vector<double> sums, totals, target_scores;
 
-    // As many rows as leave h in the second cache, and the exponentials in no more memory than what the weight and its
-    // gradient take, unless that is little.
+    // As many rows as leave h in the second cache, and the exponentials in no more memory than the weight and its
+    // gradient take, unless that is little. It depends on no number of threads: each chunk's gradients are a sum.
     int64_t rows_at_once() const {
         constexpr int64_t cache = 640 << 10, memory = 48 << 20;
-        const int64_t in_cache = cache / (elements<P>(std::max<int64_t>(1, depth)) * sizeof(E));
+        const int64_t in_cache = cache / std::max<int64_t>(256, elements<P>(depth) * sizeof(E));
         const int64_t weight_bytes = 2 * vocabulary * depth * sizeof(T);
         const int64_t panel_bytes = std::max<int64_t>(1, words.count()) * Exponentials<P>::bytes_of_row;
         const int64_t in_memory = save ? std::max(memory, weight_bytes) / panel_bytes : in_cache;

@@ -1,41 +1,11 @@
 // Matrix products on packed factors: the blocking for caches around the register kernels.
 #pragma once
-#include <algorithm>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
 #include "kernel.hpp"
+#include "memory.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
-
-// Memory for numbers, not initialised, on a cache line's border.
-template <class T> class Buffer {
-  public:
-    explicit Buffer(int64_t size = 0) { reserve(size); }
-    ~Buffer() { std::free(memory_); }
-    Buffer(const Buffer &) = delete;
-    Buffer &operator=(const Buffer &) = delete;
-    Buffer(Buffer &&other) noexcept : memory_(other.memory_), size_(other.size_) {
-        other.memory_ = nullptr;
-        other.size_ = 0;
-    }
-    // Make room; what was inside is lost.
-    void reserve(int64_t size) {
-        if (size <= size_) return;
-        std::free(memory_);
-        size_ = 0;
-        memory_ = static_cast<T *>(std::aligned_alloc(64, (size * sizeof(T) + 63) / 64 * 64));
-        if (!memory_) throw std::bad_alloc();
-        size_ = size;
-    }
-    T *data() { return memory_; }
-    const T *data() const { return memory_; }
-
-  private:
-    T *memory_ = nullptr;
-    int64_t size_ = 0;
-};
 
 // Columns in blocks as wide as a panel; the last may be one vector wide.
 template <class P> struct Blocks {
