@@ -134,7 +134,7 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def drop(x: Tensor, seed: int, p: float) -> Tensor:
     """Return x with entries zeroed with probability p, below 1, and the others divided by 1 - p."""
-    wide = x.to(_wide_dtype(x)).contiguous()
+    wide = x.to(_wide_dtype(x)).contiguous().resolve_neg()
     y = torch.empty_like(wide)
     arithmetic = _FLOAT64 if wide.dtype == torch.float64 else _FLOAT32
     call("rnnlab_drop", Dropout(arithmetic, torch.get_num_threads(), x.numel(), seed, p, address(wide), address(y)))
@@ -153,9 +153,9 @@ def _wide_dtype(x: Tensor) -> torch.dtype:
 
 
 def _wide(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous()):
+    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous() and not tensor.is_neg()):
         return tensor  # what most tensors are: at one token a call, asking torch for nothing eleven times is felt
-    return tensor.to(dtype).contiguous()
+    return tensor.to(dtype).contiguous().resolve_neg()  # the imaginary part of a conjugate is a view with minus signs
 
 
 def _inputs(
