@@ -148,7 +148,7 @@ def _files(folder: Path, task: str, data: dict[str, str]) -> dict[str, str]:
     """Return the content of each file by its name in the folder."""
     menu = read_menu("train")
     defaults = compose_request(read_arguments("train", [f"task={task}"])).settings
-    path = Path(data["corpus"]).expanduser()
+    path = Path(os.path.expanduser(data["corpus"]))
     if path.exists():  # found from wherever the experiment is started; a named corpus stays a name
         data = {**data, "corpus": str(path.absolute())}
     own = {key: _value(settings(type(defaults.task))[key].kind, value) for key, value in data.items()}
