@@ -49,6 +49,7 @@ SETTINGS = [
     (["train", "task=next_word", "model.bidirectional=true"], "model.bidirectional=true cannot go with task=next_word"),
     (["train", "task.text_column=label"], "task.text_column and task.label_column must differ, got 'label' for both"),
     (["train", "--lr=3"], "unknown option --lr=3; settings go without --: optimizer.lr=..."),
+    (["train", "optimizer..lr=1"], "optimizer..lr=1: optimizer..lr is no setting's name"),
     (["train", "task.corpus=a,b.csv"], """if the comma belongs to it: 'task.corpus="a,b.csv"'"""),
     (["train", "task.corpus=a (1).csv"], """put it in quotes: 'task.corpus="a (1).csv"'"""),
     (["train", "name=/tmp/x"], "name must be a folder under"),
