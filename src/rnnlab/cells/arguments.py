@@ -91,17 +91,15 @@ def check_state(
     return states
 
 
-def check_state_numbers(names: tuple[str, ...], states: tuple[Tensor, ...], x: Tensor, autocast: bool) -> None:
-    """Check that a state's numbers stand where the input's do and are of their type.
+def check_state_dtype(names: tuple[str, ...], states: tuple[Tensor, ...], dtype: torch.dtype) -> None:
+    """Check that a state's numbers are of the input's type.
 
     Raises:
-        ValueError: another dtype, unless autocast casts both, or another device.
+        ValueError: they are not.
     """
     for name, tensor in zip(names, states, strict=True):
-        if tensor.dtype != x.dtype and not autocast:
-            raise ValueError(f"{name} is {tensor.dtype} but the input is {x.dtype}; use {name}.to({x.dtype})")
-        if tensor.device != x.device:
-            raise ValueError(f"{name} is on {tensor.device} but the input is on {x.device}")
+        if tensor.dtype != dtype:
+            raise ValueError(f"{name} is {tensor.dtype} but the input is {dtype}; use {name}.to({dtype})")
 
 
 def check_lengths(lengths: Tensor, num_steps: int, batch: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells import torch_backend, triton
-from rnnlab.cells.arguments import check_input, check_lengths, check_state, check_state_numbers
+from rnnlab.cells.arguments import check_input, check_lengths, check_state, check_state_dtype
 from rnnlab.cells.auto import Asked, BackendChoice, choose_backend
 from rnnlab.cells.backends import direction_runner
 from rnnlab.cells.cpu.kept import is_keeping
@@ -150,7 +150,8 @@ class RecurrentStack(RecurrentParameters):
             zeros = x.new_zeros(rows, 1 if batch is None else batch, self.hidden_size)
             return (zeros,) * len(self.state_names)
         states = check_state(self.state_names, state, self.num_layers, self.num_directions, batch, self.hidden_size)
-        check_state_numbers(self.state_names, states, x, autocast=_autocast_dtype(x) is not None)
+        if (states[0].dtype, states[-1].dtype) != (x.dtype, x.dtype) and _autocast_dtype(x) is None:
+            check_state_dtype(self.state_names, states, x.dtype)
         return tuple(s.unsqueeze(1) for s in states) if batch is None else states
 
     def _run(self, x: Tensor, state: States, lengths: Tensor | None) -> tuple[Tensor, States]:
@@ -163,6 +164,7 @@ class RecurrentStack(RecurrentParameters):
         """Choose the engine, draw the masks and cast everything."""
         if x.shape[0] == 0:
             raise ValueError("input must have at least one step, got 0")
+        x = x.resolve_neg()  # of z.conj().imag, whose memory holds the other sign
         lengths = _unless_all_full(lengths, x)
         if lengths is not None:
             steps = torch.arange(x.shape[0], device=x.device).view(-1, 1, 1)

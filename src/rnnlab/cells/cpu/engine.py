@@ -153,9 +153,9 @@ def _wide_dtype(x: Tensor) -> torch.dtype:
 
 
 def _wide(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous() and not tensor.is_neg()):
+    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous()):
         return tensor  # what most tensors are: at one token a call, asking torch for nothing eleven times is felt
-    return tensor.to(dtype).contiguous().resolve_neg()  # the imaginary part of a conjugate is a view with minus signs
+    return tensor.to(dtype).contiguous()
 
 
 def _inputs(
