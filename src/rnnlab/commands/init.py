@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -182,10 +184,15 @@ def _files(folder: Path, task: str, data: dict[str, str]) -> dict[str, str]:
 
 
 def _value(kind: type, text: str) -> object:
-    """Return a typed value as YAML is to hold it: a column named 12 stays a text; ${...} is no reference."""
-    if kind is str:
-        return text.replace("${", "\\${")
-    return yaml.safe_load(text)
+    """Return a typed value as YAML is to hold it: a column named 12 stays a text; ${...} is no reference.
+
+    JSON has YAML's numbers, true, false and null without its surprises (1:30 is 90); what is none of them is told when
+    the settings are checked.
+    """
+    if kind is not str:
+        with suppress(ValueError):
+            return json.loads(text)
+    return text.replace("${", "\\${")
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
