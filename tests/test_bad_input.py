@@ -54,6 +54,7 @@ SETTINGS = [
     (["train", "task.corpus=a (1).csv"], """put it in quotes: 'task.corpus="a (1).csv"'"""),
     (["train", "name=/tmp/x"], "name must be a folder under"),
     (["train", "name=../x"], "name '../x' cannot be a run's folder"),
+    (["train", "name=-x"], "none that begins with a dot or a dash"),
     (["evaluate"], "evaluate needs run=NAME; rnnlab runs lists them"),
     (["evaluate", "run=a", "split=tests"], "split must be one of train, valid, test, got 'tests'; did you mean test?"),
     (["predict", "run=a"], "predict reads text=... or file=... (- is standard input), got neither; give one"),
