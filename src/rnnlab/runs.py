@@ -154,6 +154,9 @@ def check_name(name: str) -> None:
     """
     if name.startswith(("/", "~")) or re.match(r"[A-Za-z]:[\\/]", name):
         raise ConfigError(f"name must be a folder under {outputs_root()}, got the path {name!r}")
+    for folder in (str(outputs_root().absolute()), os.getcwd()):
+        if any("\ud800" <= character <= "\udfff" for character in folder):  # which a run's JSON could not hold
+            raise ConfigError(f"{folder!r} is not UTF-8; work in another folder, or set RNNLAB_OUTPUTS to one")
     if not name.isprintable():
         raise ConfigError(f"name must be printable, got {name!r}")
     for part in name.split("/"):
