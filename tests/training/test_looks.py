@@ -1,5 +1,7 @@
 """Looks inside a model while it trains."""
 
+import logging
+
 import torch
 
 from rnnlab.training.trainer import Trainer
@@ -32,7 +34,8 @@ def test_a_model_that_cannot_be_looked_into_trains_without_and_the_log_says_so(l
     config = lab.config(xray_every=1, max_steps=2, num_samples=0)
     task = lab.task(config)
     model = Opaque(task.build_model(config.model))
-    trainer = Trainer(task, model, config, tmp_path, torch.device("cpu"), report=lambda facts: None)
+    with caplog.at_level(logging.INFO, "rnnlab"):
+        trainer = Trainer(task, model, config, tmp_path, torch.device("cpu"), report=lambda facts: None)
     trainer.fit()
     assert trainer.counters.step == 2
     assert "xray_share" not in trainer.facts()
