@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +155,22 @@ def test_a_file_of_json_that_fills_the_memory_is_refused_by_its_size(finished: P
     os.truncate(finished / "music/vocabulary.json", 300 << 20)  # a hole: takes no room on the disk
     for argv in USES:
         assert "vocabulary.json has 314,572,800 bytes, at most 268,435,456 are read" in refuse(argv)
+
+
+LARGE = {"model.hidden_size": 65_536, "model.num_layers": 64, "model.embedding_size": 65_536}
+
+
+def test_a_model_larger_than_its_checkpoints_is_refused_before_it_is_built(finished: Path, refuse: Refuse):
+    """68 GB for each of 64 layers, which a machine may well promise and not have."""
+    for key, value in LARGE.items():
+        changed(finished / "music", f"config.{key}", value)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for argv in USES:
+        line = refuse(argv)
+        assert "run.json describes a model of " in line
+        assert re.search(r"but its checkpoints hold \d,\d{3}: it is damaged or of another run", line)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
+    assert grown < 200 << 10
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

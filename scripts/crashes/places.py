@@ -65,7 +65,7 @@ def in_evaluation(act: Act = die, split: str = "valid") -> Before:
         score, evaluate = Trainer.score, torch.nn.Module.eval
         struck = split
 
-        def scored(self: Trainer, split: str) -> Scores:
+        def scored(self: Trainer, split: str, *arguments: Any) -> Scores:
             if split == struck:
                 # The scoring itself puts the model into evaluation mode, once its windows are made.
                 def evaluating(self: torch.nn.Module) -> torch.nn.Module:
@@ -74,7 +74,7 @@ def in_evaluation(act: Act = die, split: str = "valid") -> Before:
                     return evaluate(self)
 
                 torch.nn.Module.eval = evaluating
-            return score(self, split)
+            return score(self, split, *arguments)
 
         Trainer.score = scored
 

@@ -18,7 +18,7 @@ from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
-from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
+from rnnlab.commands._finished import build_model, check_corpus, check_size, restore_task, saved_settings
 from rnnlab.commands._held_out import held_out
 from rnnlab.commands._launch import end_with_parent, is_supervised, tell_name
 from rnnlab.commands._record import arithmetic_share, num_parameters, record_result, record_run
@@ -291,6 +291,7 @@ def _resume_ready(
     if is_first:
         log_to(folder)
     log.info("device: %s, %s", device, machine)
+    check_size(task, config, folder)
     torch.manual_seed(config.seed)  # as at the start: there may be no checkpoint yet, or a roll-back leads there
     model = build_model(task, config).to(device)
     if ranks is not None:

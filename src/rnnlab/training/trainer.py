@@ -65,6 +65,10 @@ MAX_ROLLBACKS = 2
 DIAGNOSED_ROWS = 16
 
 
+class _GivenUp(Exception):
+    """Ends a scoring."""
+
+
 class Trainer:
     """Trains one model on one task, in one run folder."""
 
@@ -118,6 +122,7 @@ class Trainer:
         self._board: Board | None = None
         self._lines: MetricsFile | None = None
         self._has_begun = False
+        self._owes_score = False  # a signal stopped the evaluation of the step that is resumed
         self._xray_seconds = 0.0  # of this process, as the next
         self._step_seconds = 0.0
         if config.trainer.xray_every is not None and not can_unroll(model):
@@ -189,6 +194,9 @@ class Trainer:
             self._beginning = None
         self.metrics, self.best_metrics = dict(saved["metrics"]), dict(saved["best_metrics"])
         self.units = dict(saved.get("units", {}))
+        self._owes_score = (
+            self.counters.step > 0 and self._is_score_due() and self.counters.evaluated_at != self.counters.step
+        )
         best_step = self.counters.best_step
         if self.counters.step and not self._from_first(lambda: mend_best(self.run / "checkpoints", best_step)):
             self.counters.forget_best()
@@ -259,17 +267,28 @@ class Trainer:
             The limit; None: train again.
         """
         try:
-            while (reason := self.counters.reason_to_end(self._config)) is None:
-                self._train_epoch(progress, signals)
+            while self._owes_score or (reason := self.counters.reason_to_end(self._config)) is None:
+                if self._owes_score:
+                    self._score_and_save(signals)
+                else:
+                    self._train_epoch(progress, signals)
             if self.counters.evaluated_at != self.counters.step:
-                self._evaluate(has_gradients=False)
-                self._save(is_due=True)
+                self._score_and_save(signals)
             return reason
         except DivergedError as error:
             self._roll_back(error)
         except OutOfMemoryError as error:
             raise self._saved_before(error) from error
         return None
+
+    def _score_and_save(self, signals: StopSignals) -> None:
+        """Evaluate between two steps, and save what comes of it."""
+        is_scored = self._evaluate(signals, has_gradients=False)
+        stop, _ = self._asked(signals)
+        self._save(is_due=is_scored)
+        self._owes_score = False
+        if stop:
+            self._raise_if_stopped(signals)
 
     def _roll_back(self, error: DivergedError) -> None:
         """Go back to the checkpoint before the trouble, or to the beginning, and halve the rate.
@@ -355,12 +374,11 @@ class Trainer:
             if self._is_first and config.xray_every is not None and counters.step % config.xray_every == 0:
                 self._look_inside(group[0])
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.schedule.lr})
-            due = counters.step % config.eval_every_steps == 0 if config.eval_every_steps else counters.index == 0
-            if due:
-                self._evaluate(has_gradients=True)
+            is_scored = self._is_score_due() and self._evaluate(signals, has_gradients=True)
+            is_owed = self._is_score_due() and not is_scored  # a signal has stopped it
             stop, asked_to_save = self._asked(signals)
             is_time = config.checkpoint_every_steps and counters.step % config.checkpoint_every_steps == 0
-            if due or is_time:
+            if (is_scored or is_time) and not is_owed:
                 self._save(is_due=True)
             elif stop or asked_to_save:
                 self._save()
@@ -430,35 +448,48 @@ class Trainer:
         self.steps.make(group, self.counters)
         return self.steps.shown
 
-    def _evaluate(self, *, has_gradients: bool) -> None:
+    def _is_score_due(self) -> bool:
+        """Whether the present step is one after which the validation split is scored."""
+        every = self._config.eval_every_steps
+        return self.counters.step % every == 0 if every else self.counters.index == 0
+
+    def _evaluate(self, signals: StopSignals, *, has_gradients: bool) -> bool:
         """Score the validation split, log it, and remember whether it is the best so far.
 
+        A signal ends the scoring at a batch. What is saved then is the state before it, and a resumed run scores first.
+
         Args:
+            signals: that may ask to stop.
             has_gradients: whether those of the last step are there to be shown.
+
+        Returns:
+            Whether it was scored; otherwise nothing has changed.
         """
         self.steps.read(self.counters)  # a run that has diverged ends here
         counters = self.counters
         model = self.scored_model
-        scores = self.score("valid") if self._is_first else None
+        if has_gradients and self._board is not None:  # before the scoring: a resumed run has them no more
+            self._board.gradients(self.model, counters.step)
+        scores = self._score_unless_stopped("valid", signals) if self._is_first else None
         results = self._from_first(lambda: {} if scores is None else scores.results())
+        if not results:
+            return False
         self.metrics |= {f"valid/{name}": value for name, value in results.items()}
         value = results[self.task.metric]
         if counters.note_score(value, higher_is_better=self.task.higher_is_better):
             self.best_metrics = dict(self.metrics)
         self.schedule.after_evaluation(value)
         if scores is not None:
-            self._show_evaluation(model, scores, results, has_gradients=has_gradients)
+            self._show_evaluation(model, scores, results)
+        return True
 
-    def _show_evaluation(
-        self, model: nn.Module, scores: Scores, results: dict[str, float], *, has_gradients: bool
-    ) -> None:
+    def _show_evaluation(self, model: nn.Module, scores: Scores, results: dict[str, float]) -> None:
         """Write what an evaluation found, and what the model does now.
 
         Args:
             model: that was scored.
             scores: of the validation split.
             results: what they come to.
-            has_gradients: as in `_evaluate`.
         """
         counters = self.counters
         assert self._board is not None
@@ -469,7 +500,7 @@ class Trainer:
             texts = self.task.samples(model, config.num_samples, config.sample_len, self._seed)
             self._board.samples(texts, counters.step)
             write_samples(self.run, counters.step, texts)
-        self._board.inside(self.model, model, counters.step, has_gradients=has_gradients)
+        self._board.inside(self.model, model, counters.step)
         self._look_at_units()
         shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
@@ -485,11 +516,26 @@ class Trainer:
         self.details = scores.details()
         self._note(results)
         assert self._board is not None
+        assert self._lines is not None
+        self._lines.size()  # no checkpoint comes that would need them: the run is not done before they are there
         self._board.scores("test", scores, self.counters.step)
         self._board.end()
 
-    def score(self, split: str) -> Scores:
-        """Score the weights in use on a split."""
+    def _score_unless_stopped(self, split: str, signals: StopSignals) -> Scores | None:
+        """Score the weights in use on a split; None if a signal asks to stop before that is done."""
+
+        def give_way() -> None:
+            if signals.received:
+                raise _GivenUp
+
+        try:
+            give_way()
+            return self.score(split, give_way)
+        except _GivenUp:
+            return None
+
+    def score(self, split: str, between_windows: Callable[[], None] | None = None) -> Scores:
+        """Score the weights in use on a split; what `between_windows` raises ends it."""
         return score(
             self.task,
             self.scored_model,
@@ -497,6 +543,7 @@ class Trainer:
             batch_size=self._config.eval_batch_size,
             device=self.device,
             autocast=autocast(self._config.precision, self.device),
+            between_windows=between_windows,
         )
 
     @property
@@ -535,10 +582,10 @@ class Trainer:
             values = {
                 "train/loss": loss,
                 **{f"train/{name}": value for name, value in measures.items()},
-                "optim/grad_norm": self.steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
             }
-            if self.steps.update_ratio is not None:
+            if self.steps.update_ratio is not None:  # this step was made: of one before a resume knows no norm
+                values["optim/grad_norm"] = self.steps.shown["grad_norm"]
                 values["optim/update_ratio"] = self.steps.update_ratio
         values |= {"optim/lr": self.schedule.lr, "optim/skipped": counters.skipped}
         self._note(values, {"speed/tokens_per_second": counters.tokens / counters.seconds})
