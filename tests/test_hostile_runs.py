@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rnnlab.cli import main
+from rnnlab.commands import _launch
 from rnnlab.runs import read_json, write_json
 
 CONFIG, DATA, CHECKPOINT = 2, 3, 4
@@ -171,6 +172,18 @@ def test_a_model_larger_than_its_checkpoints_is_refused_before_it_is_built(finis
         assert re.search(r"but its checkpoints hold \d,\d{3}: it is damaged or of another run", line)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
     assert grown < 200 << 10
+
+
+def test_a_crowd_of_processes_is_not_started_because_run_json_says_so(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    changed(finished / "music", "config.trainer.devices", 1024)
+    changed(finished / "music", "config.trainer.batch_size", 1024)
+    monkeypatch.setattr(_launch.subprocess, "Popen", lambda *arguments, **keywords: pytest.fail("one was started"))
+    assert main(["train", "resume=music"]) == CONFIG
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "resume=music asks for 1024 processes" in line
+    assert line.endswith("to start them, say trainer.devices=1024")
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
