@@ -12,7 +12,8 @@ from collections import defaultdict
 from statistics import mean, stdev
 from typing import Any
 
-from rnnlab.runs import list_runs, read_json
+from rnnlab.run_list import list_runs
+from rnnlab.runs import read_json
 
 # What may differ between runs of one row: it changes how fast and where, not what is learned.
 IGNORED = ("seed", "name", "resume")
