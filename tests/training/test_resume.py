@@ -318,7 +318,7 @@ def test_a_signal_during_an_evaluation_ends_it_and_a_resumed_run_begins_with_it(
     assert trainer.counters.evaluated_at < step
     resumed = lab.resume(tmp_path / "stopped", config)
     assert differences(tmp_path / "straight", tmp_path / "stopped") == []
-    assert resumed.metrics == straight.metrics
+    assert resumed.state.metrics == straight.state.metrics
 
 
 def test_a_signal_during_the_evaluation_of_a_pass_ends_it_too(lab, tmp_path, differences):
@@ -342,7 +342,7 @@ def test_a_signal_during_the_evaluation_of_a_pass_ends_it_too(lab, tmp_path, dif
         assert (trainer.counters.epoch, trainer.counters.index) == (epoch, 0)
     resumed = lab.resume(folder, config)
     assert differences(tmp_path / "straight", folder) == []
-    assert resumed.metrics == straight.metrics
+    assert resumed.state.metrics == straight.state.metrics
 
 
 @pytest.mark.parametrize(("split", "call"), [("valid", 1), ("valid", 2), ("test", 1)])

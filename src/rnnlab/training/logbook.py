@@ -132,6 +132,6 @@ class Logbook:
         """
         self.note(results)
         if self._files is not None:
-            self._files.lines.size()  # no checkpoint comes that would need them: the run is not done before they are there
+            self._files.lines.size()  # no later checkpoint sees to it that they are on the disk
             self._files.board.scores("test", scores, self._state.counters.step)
             self._files.board.end()
