@@ -19,7 +19,7 @@ from rnnlab.cli import main
 from rnnlab.commands import board
 
 SECRET = "hush-77c1"
-GROUPS = 12
+GROUPS = 6
 GROWTH_KIB = 400 << 10  # of the process over a group: torch, matplotlib and a page or two
 FINE, CONFIG, DATA, CHECKPOINT, DIVERGED, IN_USE = 0, 2, 3, 4, 5, 8
 
@@ -67,15 +67,8 @@ FILES: dict[str, Callable[[str], bytes]] = {
     "more": lambda text: text.replace('"config": {', '"config": {"hydra": {"callbacks": {"a": 1}},').encode(),
 }
 
-READS = (  # no torch; each for every mutation
-    ["runs"],
-    ["runs", "--json"],
-    ["show", "RUN"],
-    ["diff", "RUN", "whole"],
-    ["diagnose", "run=RUN"],
-    ["report", "RUN"],
-    ["board", "RUN", "--no-browser"],
-)
+READS = (["runs"], ["runs", "--json"], ["diff", "RUN", "whole"], ["diagnose", "run=RUN"], ["board", "RUN"])
+PAGES = (["show", "RUN"], ["report", "RUN"])  # they take longer: one of them for each mutation, in turn
 _LITTLE = ["trainer.max_steps=5", "trainer.max_epochs=1", "trainer.num_samples=0", "trainer.histograms=false"]
 _LITTLE += ["trainer.figures=false", "trainer.devices=1", "trainer.threads=1", "trainer.xray_every=null"]
 USES = (  # each opens the run by the same function: one of them for each mutation, in turn
@@ -98,11 +91,11 @@ def paths(content: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
 
 
 def mutations(content: dict[str, Any], draw: random.Random) -> list[tuple[str, bytes]]:
-    """Change every field twice, in different ways, and the file as a whole."""
+    """Change every field in one way, and the file as a whole in all."""
     text = json.dumps(content)
     found = [(f"file: {name}", change(text)) for name, change in FILES.items()]
     kinds: list[str] = []
-    for path in [*paths(content)] * 2:
+    for path in paths(content):
         if not kinds:
             kinds = draw.sample(list(VALUES), len(VALUES))
         kind = kinds.pop()
@@ -175,36 +168,33 @@ def run_verb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Cap
 def test_whatever_stands_in_run_json_is_data(group: int, finished: Path, run_verb: Callable[[list[str]], str]):
     task = ("music", "sentiment", "next_word")[group % 3]
     shutil.copytree(finished / task, finished / "whole", symlinks=True)
-    TIMES = {}
     content = json.loads((finished / task / "run.json").read_bytes())
-    all_of_them = mutations(content, random.Random(group % 3))
-    assert len(all_of_them) > 200
-    mine = list(enumerate(all_of_them))[group // 3 :: GROUPS // 3]
+    mine = list(enumerate(mutations(content, random.Random(group % 3))))[group // 3 :: GROUPS // 3]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wrong = []
     for number, (what, data) in mine:
         run = finished / "mutated"
         shutil.copytree(finished / task, run, symlinks=True)
         (run / "run.json").write_bytes(data)
-        for argv in (*READS, USES[number % len(USES)], ["rm", "mutated", "--yes"]):
-            import time
-
-            t0 = time.perf_counter()
+        several = (PAGES[number % len(PAGES)], USES[number % len(USES)])
+        for argv in (*READS, *several, ["rm", "mutated", "--yes"]):
             try:
                 told = run_verb([word.replace("RUN", "mutated") for word in argv])
             except Exception as error:
                 told = f"{type(error).__name__}: {str(error)[:300]}"
-            TIMES[argv[0]] = TIMES.get(argv[0], 0) + time.perf_counter() - t0
             if told:
                 wrong.append(f"{number}, {what}: rnnlab {' '.join(argv[:2])}: {told}")
         shutil.rmtree(run, ignore_errors=True)
-    open(f"/tmp/rel/fuzz-{group}.txt", "w").write("\n".join([str(TIMES), *wrong]))
     assert not wrong, "\n".join(wrong)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GROWTH_KIB
 
 
-def test_every_field_is_changed(finished: Path):
-    content = json.loads((finished / "music/run.json").read_bytes())
-    changed = {what.partition(":")[0] for what, _ in mutations(content, random.Random(0))} - {"file"}
-    assert changed == {".".join(path) for path in paths(content)}
-    assert {"config.trainer.max_steps", "config.model.hidden_size", "corpus.sha256", "versions.torch"} <= changed
+def test_every_field_is_changed_and_in_every_way(finished: Path):
+    found: list[str] = []
+    for number, task in enumerate(("music", "sentiment", "next_word")):
+        content = json.loads((finished / task / "run.json").read_bytes())
+        changed = [what for what, _ in mutations(content, random.Random(number))]
+        assert {what.partition(":")[0] for what in changed} == {"file", *(".".join(path) for path in paths(content))}
+        found += changed
+    assert len(found) > 300
+    assert {what.rpartition(": ")[2] for what in found} == {*VALUES, *FILES}
