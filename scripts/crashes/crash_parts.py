@@ -26,7 +26,7 @@ from crashes.places import (
 )
 
 _KILLS_OF_A_RUN = 12  # then it is left to end
-_KILLS_OF_A_JOB = 3  # at operations; then comes the next
+_KILLS_OF_A_JOB = 5  # at operations; then comes the next
 
 
 def random_moments(bench: Bench, kills: int) -> None:
@@ -55,7 +55,7 @@ def _kill_on_and_on(bench: Bench, job: Job, tally: Tally) -> None:
         child = bench.attempt(job, name, both(tell_at_first_step, write_events_at_once))
         if bench.random.random() < 0.8:
             child.wait_for_word()
-            code = child.wait(bench.random.uniform(0, 0.25 * whole.training))
+            code = child.wait(bench.random.uniform(0, 0.15 * whole.training))
         else:
             code = child.wait(bench.random.uniform(0, whole.seconds))
         if code is not None:
