@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rnnlab.disk import cannot_write
+from rnnlab.disk import append_whole, cannot_write
 from rnnlab.errors import CannotWriteError
 from rnnlab.json_files import finite, sync_folder
 
@@ -92,16 +92,9 @@ class MetricsFile:
         self._file.close()
 
     def _write_waiting(self) -> None:
-        """Write all that waits or, if the disk is full, none: half a line would spoil the next."""
-        rest = memoryview(self._waiting)
+        """Write all that waits or, if the disk is full, none."""
         with self._writing():
-            try:
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-            except OSError:
-                with suppress(OSError):
-                    self._file.truncate(self._size)
-                raise
+            append_whole(self._file, self._waiting, self._size)
         self._size += len(self._waiting)
         self._waiting = b""
 
