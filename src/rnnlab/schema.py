@@ -232,7 +232,7 @@ def train_settings(content: dict[str, Any]) -> TrainConfig:
         for section, schema in chosen.items():
             config[section] = OmegaConf.structured(schema)
         settings = OmegaConf.to_object(OmegaConf.merge(config, _escaped(content)))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError) as error:  # a whole number that is no float
         raise ValueError(" ".join(str(error).split())) from error
     assert isinstance(settings, TrainConfig)
     return settings
