@@ -13,7 +13,7 @@ from crashes.bench import Bench, Tally
 from crashes.durable import Operation, Watch, violations
 from crashes.evidence import differences, fingerprint
 from crashes.forks import Before, Team
-from crashes.jobs import CELLS, DRAWN, TASKS, Job, jobs
+from crashes.jobs import CELLS, DRAWN, TASKS, Job, jobs, pairs
 from crashes.places import (
     CONTROLS,
     PLACES,
@@ -76,6 +76,7 @@ def every_operation(bench: Bench, kills: int) -> None:
     with bench.part("A2 every durable operation") as tally:
         tally.facts["operations"] = {}
         trials: dict[Job, list[tuple[int, str]]] = {}
+        moments = cycle(("before", "after", "half"))
         rounds = bench.mine(jobs(12))
         while tally.kills.total() < kills:
             job = next(rounds)
@@ -86,7 +87,9 @@ def every_operation(bench: Bench, kills: int) -> None:
                 places += [(number, "half") for number, done in enumerate(log, 1) if done.name == "write"]
                 bench.random.shuffle(places)
                 trials[job] = places
-            for number, moment in trials[job][:_KILLS_OF_A_JOB]:
+            for _ in range(_KILLS_OF_A_JOB):
+                wanted = next(moments)
+                number, moment = next((place for place in trials[job] if place[1] == wanted), trials[job][0])
                 trials[job].remove((number, moment))
                 _kill_at_operation(bench, job, number, moment, tally)
 
@@ -150,7 +153,7 @@ def _watching(bench: Bench, cache: Path, number: int = 0, moment: str = "", keep
 def places(bench: Bench, kills: int) -> None:
     """A5: killed at each place of a run's life that has a name."""
     with bench.part("A5 named places") as tally:
-        combinations = [Job(task, cell) for cell in CELLS for task in (*TASKS, *DRAWN)]
+        combinations = [Job(*pair) for shift in range(len(CELLS)) for pair in pairs((*TASKS, *DRAWN), shift)]
         # One after another, so that a few kills already meet every place and every job.
         order = zip(cycle(combinations), cycle(PLACES.items()), strict=False)
         for job, (place, before) in bench.mine(islice(order, min(kills, len(combinations) * len(PLACES)))):

@@ -131,11 +131,17 @@ def write_corpora(folder: Path) -> None:
 
 
 def jobs(steps: int, devices: int = 1) -> Iterator[Job]:
-    """Yield jobs for ever: each cell with every task on a text and one on drawn sequences, then another variant."""
+    """Yield jobs for ever: each cell with every task on a text and one on drawn sequences, then other variants."""
     for turn in count():
-        for place, cell in enumerate(CELLS):
-            for task in (*TASKS, DRAWN[(turn + place) % len(DRAWN)]):
+        for place in range(len(CELLS)):
+            for task, cell in pairs((*TASKS, DRAWN[(turn + place) % len(DRAWN)]), place):
                 own = OF_TASK.get(task, {})
                 variants = ["plain", *own, *(name for name in VARIANTS if name != "plain")]
                 # Cells are shifted against each other: twelve jobs show three variants of each task.
-                yield Job(task, cell, variants[(turn + 5 * place) % len(variants)], steps, devices=devices)
+                number = turn + 5 * CELLS.index(cell)
+                yield Job(task, cell, variants[number % len(variants)], steps, devices=devices)
+
+
+def pairs(tasks: tuple[str, ...], shift: int) -> list[tuple[str, str]]:
+    """Give each task a cell, neighbours other ones; as many shifts as there are cells give each task every cell."""
+    return [(task, CELLS[(number + shift) % len(CELLS)]) for number, task in enumerate(tasks)]
