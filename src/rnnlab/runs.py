@@ -39,7 +39,6 @@ __all__ = [
     "write_json",
 ]
 
-FORMAT = 1
 _MAX_NAME_BYTES = 200  # a part of a name; file systems allow 255, and -2 or a temporary suffix must still fit
 _MAX_TELLING = 80  # characters of a name made of settings
 _MAX_DEPTH = 4  # sweep-1/3-lstm is 2
