@@ -232,8 +232,10 @@ def train_settings(content: dict[str, Any]) -> TrainConfig:
         for section, schema in chosen.items():
             config[section] = OmegaConf.structured(schema)
         settings = OmegaConf.to_object(OmegaConf.merge(config, _escaped(content)))
-    except (OmegaConfBaseException, OverflowError) as error:  # a whole number that is no float
+    except OmegaConfBaseException as error:
         raise ValueError(" ".join(str(error).split())) from error
+    except OverflowError:
+        raise ValueError("a whole number in it is larger than any number with a fraction") from None
     assert isinstance(settings, TrainConfig)
     return settings
 
