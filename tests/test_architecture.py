@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": set(),
     "generation": {"cells", "data.abc"},
     "inspection": {"cells", "data.windows"},
-    "diagnosis": {"json_files", "reports.curves"},
+    "diagnosis": {"json_files", "reports.curves", "schema"},
     "reports": {"wording"},
     "sweeps": {"commandline", "config", "run_lock", "runs", "training.signals", "wording"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},

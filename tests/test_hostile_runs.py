@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from rnnlab.cli import main
+from rnnlab.commands import _launch
 from rnnlab.runs import read_json, write_json
 
 CONFIG, DATA, CHECKPOINT = 2, 3, 4
@@ -153,6 +156,34 @@ def test_a_file_of_json_that_fills_the_memory_is_refused_by_its_size(finished: P
     os.truncate(finished / "music/vocabulary.json", 300 << 20)  # a hole: takes no room on the disk
     for argv in USES:
         assert "vocabulary.json has 314,572,800 bytes, at most 268,435,456 are read" in refuse(argv)
+
+
+LARGE = {"model.hidden_size": 65_536, "model.num_layers": 64, "model.embedding_size": 65_536}
+
+
+def test_a_model_larger_than_its_checkpoints_is_refused_before_it_is_built(finished: Path, refuse: Refuse):
+    """68 GB for each of 64 layers, which a machine may well promise and not have."""
+    for key, value in LARGE.items():
+        changed(finished / "music", f"config.{key}", value)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for argv in USES:
+        line = refuse(argv)
+        assert "run.json describes a model of " in line
+        assert re.search(r"but its checkpoints hold \d,\d{3}: it is damaged or of another run", line)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
+    assert grown < 200 << 10
+
+
+def test_a_crowd_of_processes_is_not_started_because_run_json_says_so(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    changed(finished / "music", "config.trainer.devices", 1024)
+    changed(finished / "music", "config.trainer.batch_size", 1024)
+    monkeypatch.setattr(_launch.subprocess, "Popen", lambda *arguments, **keywords: pytest.fail("one was started"))
+    assert main(["train", "resume=music"]) == CONFIG
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "resume=music asks for 1024 processes" in line
+    assert line.endswith("to start them, say trainer.devices=1024")
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

@@ -205,9 +205,12 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"), [("{", "not JSON"), ("[1]", "got list"), ("\xff", "not JSON"), ("", "not JSON")]
-)
+DAMAGED = [("{", "not JSON"), ("[1]", "got list"), ("\xff", "not JSON"), ("", "not JSON")]
+DAMAGED += [('{"a": "\\ud83e"}', "half a character"), ('{"a":' * 65 + "1" + "}" * 65, "more than 64 levels")]
+DAMAGED += [('{"a": ' + "[" * 5000 + "]" * 5000 + "}", "")]
+
+
+@pytest.mark.parametrize(("content", "words"), DAMAGED, ids=range(len(DAMAGED)))
 def test_damaged_json_is_a_checkpoint_error(tmp_path: Path, content: str, words: str):
     path = tmp_path / "run.json"
     path.write_bytes(content.encode("latin-1"))

@@ -51,6 +51,8 @@ name = ""
 for arguments in sys.argv[1:]:
     name += "x"
     assert main(["train", *arguments.split(), f"name={name}"]) == 0
+    assert main(["train", f"resume={name}", "trainer.max_steps=2"]) == 0
+    assert main(["evaluate", f"run={name}"]) == 0
 unwanted = {"torch._dynamo", "sympy", "torch._inductor", "onnx", "IPython", "rnnlab.training.ranks"}
 print(sorted(unwanted & set(sys.modules)))
 """
@@ -62,6 +64,7 @@ def test_a_run_imports_no_compiler_and_none_of_what_several_processes_need(corpo
     sizes = "model.hidden_size=4 model.embedding_size=4 trainer.max_steps=1 trainer.threads=1 trainer.sample_len=4"
     runs = [f"task={task} task.corpus={path} {sizes}" for task, path in corpora.items()]
     runs += [f"{runs[0]} model.backend=cpu", f"{runs[1]} optimizer=sgd", f"{runs[1]} optimizer=rmsprop"]
+    runs += [f"{runs[0]} model.initialisation=uniform model.init_range=0.1"]
     done = subprocess.run([sys.executable, "-c", _RUNS, *runs], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"

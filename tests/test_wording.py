@@ -32,4 +32,5 @@ def test_times_have_three_digits_that_count(seconds, said):
 def test_a_quoted_text_is_shown_and_not_obeyed():
     shown = "corpus \\x1b]0;owned\\x07\\x9b2J 'é🎵'\n  second"
     assert for_a_terminal("corpus \x1b]0;owned\x07\x9b2J 'é🎵'\n  second") == shown
+    assert for_a_terminal("run \u202egnp.nur лиса 狐") == r"run \u202egnp.nur лиса 狐", "nor is it read backwards"
     assert for_a_terminal("x" * 5000) == "x" * 1000 + "..."

@@ -8,17 +8,19 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from crashes.evidence import differences, duplicates, fingerprint
-from crashes.forks import Child, start
+from crashes.forks import KILLED, Before, Child, Team, start, start_team
 from crashes.jobs import Job, write_corpora
+from crashes.places import tell_at_first_step
 
-Before = Callable[[Callable[[], None]], None]
+T = TypeVar("T")
 
 
 class Late(Exception):
@@ -27,10 +29,17 @@ class Late(Exception):
 
 @dataclass
 class Whole:
-    """A run that nothing interrupted: its fingerprint, and the seconds it took."""
+    """A run that nothing interrupted.
+
+    Attributes:
+        fingerprint: of what it left.
+        seconds: from its start to its end.
+        training: of these, those after its first step.
+    """
 
     fingerprint: dict[str, Any]
     seconds: float
+    training: float
 
 
 @dataclass
@@ -38,7 +47,7 @@ class Tally:
     """What one part of the matrix has seen.
 
     Attributes:
-        kills: processes that died by SIGKILL.
+        kills: runs that died by SIGKILL, by task and cell.
         runs: resumed to their end and compared.
         where: what was struck, how often.
         wrong: one line for each run that was not as it should be.
@@ -46,17 +55,26 @@ class Tally:
         facts: what else there is to report.
     """
 
-    kills: int = 0
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     runs: int = 0
     where: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     duplicates: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def note_end(self, job: Job, code: int | None) -> bool:
+        """Count an attempt that has ended, if it was killed; return whether it was."""
+        self.kills[job.task, job.cell] += code == KILLED
+        return code == KILLED
+
     def report(self) -> dict[str, Any]:
         """For the JSON."""
+        by_job: dict[str, dict[str, int]] = {}
+        for (task, cell), kills in self.kills.items():
+            by_job.setdefault(task, {})[cell] = kills
         return {
-            "kills": self.kills,
+            "kills": self.kills.total(),
+            "by_task_and_cell": by_job,
             "runs": self.runs,
             "mismatches": len(self.wrong),
             "duplicate_records": self.duplicates,
@@ -69,15 +87,18 @@ class Tally:
 class Bench:
     """Makes runs in a folder of its own and compares them."""
 
-    def __init__(self, folder: Path, seed: int, time_limit: float | None) -> None:
+    def __init__(
+        self, folder: Path, seed: str, time_limit: float | None = None, share: tuple[int, int] = (0, 1)
+    ) -> None:
         """Write the corpora.
 
         Args:
             folder: empty; runs that were not as they should be are left there.
             seed: of the moments and places that are struck.
             time_limit: seconds; None: no limit.
+            share: which of how many benches this is: of what they have in common, each takes every so manieth.
         """
-        self.folder, self.random = folder, random.Random(seed)
+        self.folder, self.random, self._share = folder, random.Random(seed), share
         self.corpora, self.outputs = folder / "corpora", folder / "outputs"
         write_corpora(self.corpora)
         self.outputs.mkdir()
@@ -87,6 +108,17 @@ class Bench:
         self._names = 0
         self.tallies: dict[str, Tally] = {}
         self._part = ""
+        self.on_news: Callable[[], None] = lambda: None
+
+    def mine(self, things: Iterable[T]) -> Iterator[T]:
+        """Those of the things that benches side by side have in common that are this one's."""
+        number, size = self._share
+        return islice(things, number, None, size)
+
+    def portion(self, count: int) -> int:
+        """How many of so many are this one's."""
+        number, size = self._share
+        return (count + size - 1 - number) // size
 
     @contextmanager
     def part(self, name: str) -> Iterator[Tally]:
@@ -98,7 +130,8 @@ class Bench:
             yield tally
         finally:
             tally.facts["seconds"] = round(time.monotonic() - began, 1)
-            self._say(f"{name}: {tally.kills} kills, {tally.runs} runs, {len(tally.wrong)} wrong")
+            self._say(f"{name}: {tally.kills.total()} kills, {tally.runs} runs, {len(tally.wrong)} wrong")
+            self.on_news()
 
     def new_name(self) -> str:
         """A name for a run."""
@@ -112,15 +145,18 @@ class Bench:
         if job not in self._wholes:
             name = self.new_name()
             began = time.monotonic()
-            code = self.attempt(job, name).wait()
-            seconds = time.monotonic() - began
+            child = self.attempt(job, name, tell_at_first_step)
+            child.wait_for_word()
+            first_step = time.monotonic()
+            code = child.wait()
+            end = time.monotonic()
             if code != 0:
                 raise RuntimeError(f"{job} ends with {code}: {self.log(name)}")
-            self._wholes[job] = Whole(fingerprint(self.outputs / name), seconds)
+            self._wholes[job] = Whole(fingerprint(self.outputs / name), end - began, end - first_step)
             self.forget(name)
         return self._wholes[job]
 
-    def attempt(self, job: Job, name: str, before: Before | None = None, extra: tuple[str, ...] = ()) -> Child:
+    def attempt(self, job: Job, name: str, before: Before | None = None, extra: tuple[str, ...] = ()) -> Child | Team:
         """Do what a user does next: start the run, or go on with it once there is one.
 
         Args:
@@ -133,6 +169,8 @@ class Bench:
             argv = ["train", f"resume={name}", *extra]
         else:
             argv = ["train", *job.settings(self.corpora), f"name={name}"]
+        if job.devices > 1:
+            return start_team(job.devices, argv, self._log_of(name), before)
         return start(argv, self._log_of(name), before)
 
     def judge(self, job: Job, name: str, code: int | None, what: str) -> None:
@@ -152,6 +190,7 @@ class Bench:
             self.complain(f"{job}, {what}: {', '.join(wrong)}; see {self.outputs / name}, {self._log_of(name)}")
         else:
             self.forget(name)
+        self.on_news()
 
     def complain(self, line: str) -> None:
         """Note what was not as it should be."""

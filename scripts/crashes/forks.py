@@ -11,24 +11,37 @@ from __future__ import annotations
 import copy
 import os
 import select
+import shutil
+import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch  # noqa: F401  children must not import it anew
 
 import rnnlab.commands.sweep
-import rnnlab.commands.train  # noqa: F401
+import rnnlab.commands.train
+import rnnlab.training.ranks  # noqa: F401
 from rnnlab.cli import main
 from rnnlab.commandline import compose
 from rnnlab.commandline.compose import Arguments, Request, read_arguments
 from rnnlab.schema import plain
+from rnnlab.training.place import Place, environment
+
+Before = Callable[[Callable[[], None]], None]
+"""What a child calls first: it is given a function that tells the parent a word."""
 
 FAILED = 70  # of a child: an exception that the command line does not turn into an exit code
 HUNG_SECONDS = 1800
+LOST_SECONDS = 120  # for a process to notice that another of its training is gone
+KILLED, LOST = -9, 10  # how those end that are killed, and those that trained with them
+
+under_way: set[int] = set()
+"""Processes of attempts that have not ended."""
 
 
 @dataclass(slots=True)
@@ -61,6 +74,7 @@ class Child:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = status
+                under_way.discard(pid)
                 os.close(self.pipe)
             elif time.monotonic() >= deadline:
                 return None
@@ -74,13 +88,78 @@ class Child:
             os.kill(self.pid, number)
 
 
-def start(argv: list[str], log: Path, before: Callable[[Callable[[], None]], None] | None = None) -> Child:
+@dataclass(slots=True)
+class Team:
+    """An attempt of several processes that train one model, under way.
+
+    Attributes:
+        children: the processes, in the order of their ranks.
+        store: folder in which they find each other.
+        victims: ranks that a SIGKILL is for.
+    """
+
+    children: list[Child]
+    store: Path
+    victims: list[int] = field(default_factory=list)
+
+    def wait_for_word(self) -> bool:
+        """Wait until the first tells something."""
+        return self.children[0].wait_for_word()
+
+    def wait(self, seconds: float = HUNG_SECONDS) -> int | None:
+        """Wait for the end of all, or for so long: those that are not killed have to notice.
+
+        Returns:
+            -9 if one was killed and the others ended by themselves; else the exit code of the first that is none of
+            theirs; None if one still runs.
+        """
+        deadline = time.monotonic() + seconds
+        codes = [child.wait(max(0.0, deadline - time.monotonic())) for child in self.children]
+        if KILLED in codes and None in codes:
+            codes = [child.wait(LOST_SECONDS) for child in self.children]
+            for child, code in zip(self.children, codes, strict=True):
+                if code is None:
+                    child.kill(signal.SIGKILL)
+                    child.wait()
+                    codes = [FAILED]
+        if None in codes:
+            return None
+        shutil.rmtree(self.store, ignore_errors=True)
+        if KILLED in codes:
+            return next((code for code in codes if code not in (0, KILLED, LOST)), KILLED)
+        return next((code for code in codes if code), 0)
+
+    def kill(self, number: int) -> None:
+        """Send the victims a signal."""
+        for rank in self.victims:
+            self.children[rank].kill(number)
+
+
+def start_team(size: int, argv: list[str], log: Path, before: Before | None = None) -> Team:
+    """Run `rnnlab ...` in several forks, as the ranks of one training."""
+    store = Path(tempfile.mkdtemp(prefix="store-", dir=log.parent))
+    children = [start(argv, log, before, Place(rank, size, rank, size, store)) for rank in range(size)]
+    return Team(children, store, victims=list(range(size)))
+
+
+def end_all() -> None:
+    """Kill what is under way: the harness ends."""
+    for pid in under_way:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+
+
+def start(argv: list[str], log: Path, before: Before | None = None, place: Place | None = None) -> Child:
     """Run `rnnlab ...` in a fork.
 
     Args:
         argv: the command line without the program's name.
         log: what it prints is appended here.
         before: called in the child first, with a function that tells the parent a word.
+        place: of the process among those of one training; None: it trains alone.
     """
     compose.compose_request = _composed_once
     _composed_once(read_arguments(argv[0], argv[1:]))
@@ -89,6 +168,10 @@ def start(argv: list[str], log: Path, before: Callable[[Callable[[], None]], Non
     if pid == 0:
         code = FAILED
         try:
+            for number in (signal.SIGINT, signal.SIGTERM):  # as a shell starts it, whatever the harness does with them
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            if place is not None:
+                os.environ |= {**environment(place), "GLOO_SOCKET_IFNAME": "lo"}
             os.close(read)
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(output, 1)
@@ -103,6 +186,7 @@ def start(argv: list[str], log: Path, before: Callable[[Callable[[], None]], Non
         finally:
             sys.stderr.flush()
             os._exit(code)
+    under_way.add(pid)
     os.close(write)
     return Child(pid, read)
 

@@ -1,4 +1,4 @@
-"""What is trained: three tasks on made-up corpora, three cells, and settings that each keep state of their own."""
+"""What is trained: every task, on made-up corpora, three cells, and settings that each keep state of their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 TASKS = ("next_word", "sentiment", "music")
+DRAWN = ("adding", "copy", "ball")  # sequences are drawn from the seed
 CELLS = ("rnn", "lstm", "gru")
 
 # Settings beside the plain ones, whose state a resumed run needs; those of one task alone say which.
@@ -30,12 +31,18 @@ VARIANTS: dict[str, list[str]] = {
 }
 OF_TASK: dict[str, dict[str, list[str]]] = {
     "next_word": {
+        "adaptive": ["model.decoder=adaptive", "model.cutoffs=[4,9]", "model.hidden_size=16"],
         "random windows": ["trainer.random_bptt=true", "trainer.bptt_len=18"],
         "sampled words": ["model.sampled_words=8"],
-        "adaptive": ["model.decoder=adaptive", "model.cutoffs=[4,9]", "model.hidden_size=16"],
     },
     "sentiment": {"both ways": ["model.bidirectional=true", "model.pooling=attention"]},
     "music": {"short windows": ["trainer.bptt_len=24"]},
+}
+_BATCHES = {"next_word": 16, "sentiment": 24, "music": 8}
+_OF_DRAWN = {
+    "adding": {"task.seq_len": "8"},
+    "copy": {"task.delay": "3", "trainer.bptt_len": "9"},
+    "ball": {"task.seq_len": "12", "trainer.bptt_len": "5"},
 }
 
 
@@ -44,11 +51,12 @@ class Job:
     """One command line, and a name for its run.
 
     Attributes:
-        task: next_word, sentiment, music.
+        task: of `TASKS` or `DRAWN`.
         cell: rnn, lstm, gru.
         variant: of `VARIANTS` or `OF_TASK`.
         steps: optimizer updates.
         extra: further settings, which win.
+        devices: processes that train it together.
     """
 
     task: str
@@ -56,23 +64,23 @@ class Job:
     variant: str = "plain"
     steps: int = 24
     extra: tuple[str, ...] = field(default=())
+    devices: int = 1
 
     def __str__(self) -> str:
         """Render for a report."""
-        return f"{self.task} {self.cell} ({self.variant})"
+        return f"{self.task} {self.cell} ({self.variant}{f', {self.devices} processes' * (self.devices > 1)})"
 
     def settings(self, corpora: Path) -> list[str]:
         """Everything of the command line but the run's name."""
         given = {
             "task": self.task,
             "model": self.cell,
-            "task.corpus": str(corpora / FILES[self.task]),
             "model.hidden_size": "6",
             "model.embedding_size": "5",
             "model.dropout": "0.3",
             "model.num_layers": "2",
             "optimizer.lr": "0.01",
-            "trainer.batch_size": {"next_word": "16", "sentiment": "24", "music": "8"}[self.task],
+            "trainer.batch_size": str(_BATCHES.get(self.task, 12)),
             "trainer.max_epochs": "null",
             "trainer.max_steps": str(self.steps),
             "trainer.log_every_steps": "2",
@@ -85,8 +93,14 @@ class Job:
             "trainer.threads": "1",
             "seed": "3",
         }
+        if self.task in DRAWN:
+            given |= {"task.train_sequences": "60", "task.score_sequences": "24", **_OF_DRAWN[self.task]}
+        else:
+            given["task.corpus"] = str(corpora / FILES[self.task])
         if self.task == "next_word":
             given["trainer.bptt_len"] = "9"
+        if self.devices > 1:
+            given["trainer.devices"] = str(self.devices)
         own = VARIANTS[self.variant] if self.variant in VARIANTS else OF_TASK[self.task][self.variant]
         for text in (*own, *self.extra):
             key, _, value = text.partition("=")
@@ -116,11 +130,18 @@ def write_corpora(folder: Path) -> None:
             file.write(f"X:{number}\nT:Reel {number}\nM:6/8\nL:1/8\nK:G\n{'|'.join(bars)}|]\n\n")
 
 
-def jobs(steps: int, tasks: tuple[str, ...] = TASKS, cells: tuple[str, ...] = CELLS) -> Iterator[Job]:
-    """Yield jobs for ever: every task with every cell in turn, each time round with another variant."""
+def jobs(steps: int, devices: int = 1) -> Iterator[Job]:
+    """Yield jobs for ever: each cell with every task on a text and one on drawn sequences, then other variants."""
     for turn in count():
-        for cell in cells:
-            for task in tasks:
-                variants = [*VARIANTS, *OF_TASK[task]]
-                # Cells are shifted against each other: nine jobs show three variants of each task.
-                yield Job(task, cell, variants[(turn + 4 * CELLS.index(cell)) % len(variants)], steps)
+        for place in range(len(CELLS)):
+            for task, cell in pairs((*TASKS, DRAWN[(turn + place) % len(DRAWN)]), place):
+                own = OF_TASK.get(task, {})
+                variants = ["plain", *own, *(name for name in VARIANTS if name != "plain")]
+                # Cells are shifted against each other: twelve jobs show three variants of each task.
+                number = turn + 5 * CELLS.index(cell)
+                yield Job(task, cell, variants[number % len(variants)], steps, devices=devices)
+
+
+def pairs(tasks: tuple[str, ...], shift: int) -> list[tuple[str, str]]:
+    """Give each task a cell, neighbours other ones; as many shifts as there are cells give each task every cell."""
+    return [(task, CELLS[(number + shift) % len(CELLS)]) for number, task in enumerate(tasks)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from crashes.forks import Before
 from rnnlab import startup
 from rnnlab.commands import train as train_module
 from rnnlab.tasks.base import Scores
@@ -18,8 +19,6 @@ from rnnlab.training.scoring import Scoring
 from rnnlab.training.trainer import Trainer
 
 Act = Callable[[], None]
-# What a child calls first: it is given a function that tells the parent a word.
-Before = Callable[[Act], None]
 
 
 def die() -> None:
@@ -66,7 +65,7 @@ def in_evaluation(act: Act = die, split: str = "valid") -> Before:
         score, evaluate = Scoring.score, torch.nn.Module.eval
         struck = split
 
-        def scored(self: Scoring, split: str) -> Scores:
+        def scored(self: Scoring, split: str, between_windows: Act | None = None) -> Scores:
             if split == struck:
                 # The scoring itself puts the model into evaluation mode, once its windows are made.
                 def evaluating(self: torch.nn.Module) -> torch.nn.Module:
@@ -75,7 +74,7 @@ def in_evaluation(act: Act = die, split: str = "valid") -> Before:
                     return evaluate(self)
 
                 torch.nn.Module.eval = evaluating
-            return score(self, split)
+            return score(self, split, between_windows)
 
         Scoring.score = scored
 

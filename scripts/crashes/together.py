@@ -12,11 +12,10 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from crashes.bench import Bench, Tally
-from crashes.forks import HUNG_SECONDS, Child, start
+from crashes.forks import HUNG_SECONDS, Before, Child, Team, start
 from crashes.jobs import Job, jobs
 from crashes.places import (
     Act,
-    Before,
     at_call,
     at_step,
     both,
@@ -41,10 +40,11 @@ def signals(bench: Bench, number: int) -> None:
     """
     with bench.part("B signals") as tally:
         for job, kind in islice(zip(jobs(24), cycle(CODES), strict=False), number):
+            seconds = bench.whole(job).seconds
             name = bench.new_name()
             child = bench.attempt(job, name, tell_at_once)
             child.wait_for_word()
-            child.wait(bench.random.uniform(0, 0.5 * bench.whole(job).seconds))
+            child.wait(bench.random.uniform(0, 0.5 * seconds))
             child.kill(kind)
             _check_stop(bench, tally, job, name, child, kind, "at a random moment")
         for kind in CODES:
@@ -75,7 +75,15 @@ _PLACES: dict[str, Callable[[Act], Before]] = {
 
 
 def _check_stop(
-    bench: Bench, tally: Tally, job: Job, name: str, child: Child, kind: int, place: str, *, must_stop: bool = False
+    bench: Bench,
+    tally: Tally,
+    job: Job,
+    name: str,
+    child: Child | Team,
+    kind: int,
+    place: str,
+    *,
+    must_stop: bool = False,
 ) -> None:
     """See that a signal did what is promised, and that the run comes to the same end."""
     code = child.wait()
@@ -193,6 +201,7 @@ def _resumed_while_it_runs(bench: Bench, tally: Tally, job: Job) -> None:
     """Eight resumes of a run that is stopped for a moment: none may write; then eight after its death: one trains."""
     name = bench.new_name()
     child = bench.attempt(job, name, both(tell_at_first_step, at_step(9, _send(signal.SIGSTOP))))
+    assert isinstance(child, Child)
     child.wait_for_word()
     while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         time.sleep(0.005)
@@ -202,7 +211,7 @@ def _resumed_while_it_runs(bench: Bench, tally: Tally, job: Job) -> None:
     if codes != [8] * 8 or _content(bench.outputs / name) != before:
         bench.complain(f"eight resumes of a run that is alive end with {codes}")
     child.kill(signal.SIGKILL)
-    tally.kills += child.wait() == -signal.SIGKILL
+    tally.note_end(job, child.wait())
     codes = _at_once(bench, [argv] * 8)
     tally.where[f"8 resumes of a dead run: {codes}"] += 1
     if not set(codes) <= {0, 8}:  # one that comes when the first is done scores it again

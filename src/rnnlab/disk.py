@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 from rnnlab.errors import CannotWriteError
@@ -46,6 +47,28 @@ def read_bytes(path: Path, limit: int, *, follow: bool = True) -> bytes:
             return file.read(status.st_size)
     finally:
         os.close(descriptor)
+
+
+def append_whole(file: FileIO, content: bytes, size: int) -> None:
+    """Append all of it or, if the disk is full, none: half a record would spoil all that come after it.
+
+    Args:
+        file: unbuffered, at its end.
+        content: what is written.
+        size: of the file before.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    rest = memoryview(content)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError:
+        with suppress(OSError):
+            file.truncate(size)
+            file.seek(size)
+        raise
 
 
 def free_bytes(folder: Path) -> int | None:

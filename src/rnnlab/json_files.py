@@ -13,6 +13,7 @@ from rnnlab.disk import cannot_write, read_bytes
 from rnnlab.errors import CheckpointError
 
 MAX_BYTES = 1 << 24
+MAX_DEPTH = 64  # levels; ours have less than ten
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
@@ -68,7 +69,33 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: not JSON ({str(error)[:80]})") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is damaged: wanted a JSON object, got {type(data).__name__}")
+    if b"\\u" in content and not _is_text(data):
+        raise CheckpointError(f"{path} is damaged: it holds half a character")
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _is_deeper(data, MAX_DEPTH):
+        raise CheckpointError(f"{path} is damaged: it has more than {MAX_DEPTH} levels")
     return data
+
+
+def _is_text(data: dict[str, Any]) -> bool:
+    """Whether everything in JSON can be written again: half of a surrogate pair cannot."""
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
+
+
+def _is_deeper(data: Any, levels: int) -> bool:
+    """Whether containers lie in each other over so many levels: whoever walks through them may run out of stack."""
+    inside = [data]
+    for _ in range(levels):
+        inside = [
+            item
+            for container in inside
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, dict | list)
+        ]
+    return bool(inside)
 
 
 def sync_folder(folder: Path) -> None:

@@ -72,6 +72,14 @@ class Setting:
                     shown.append(f"{sign}{bound}")
         return ", ".join(shown)
 
+    def holds(self, value: Any) -> bool:
+        """Whether plain data is of the setting's type."""
+        if isinstance(value, bool) or self.kind is bool:
+            return isinstance(value, bool) and self.kind is bool
+        if self.choices:
+            return value in self.choices
+        return isinstance(value, int | float if self.kind is float else self.kind)
+
     def problem(self, value: Any) -> str | None:
         """Return what is wrong with a value of the right type, or None: 'must be at least 1, got 0'."""
         if value is None:
@@ -119,6 +127,20 @@ def _train_forms() -> dict[str, list[Setting]]:
 def forms(key: str) -> list[Setting]:
     """Return what a dotted key of a training run may mean; empty for sections and for what only others bring."""
     return _train_forms().get(key, [])
+
+
+def misfit(key: str, value: Any) -> str | None:
+    """Say why plain data, as run.json keeps it, is no value of a training run's setting; None if it is one.
+
+    A key that no choice of ours brings may hold anything.
+    """
+    known = forms(key)
+    if value is None or not known:
+        return None
+    found = [
+        form.problem(value) if form.holds(value) else f"must be {form.wanted}, got {shown(value)}" for form in known
+    ]
+    return None if None in found else found[0]
 
 
 def walk(instance: Any, prefix: str = "") -> Iterator[tuple[Setting, Any]]:
@@ -212,6 +234,8 @@ def train_settings(content: dict[str, Any]) -> TrainConfig:
         settings = OmegaConf.to_object(OmegaConf.merge(config, _escaped(content)))
     except OmegaConfBaseException as error:
         raise ValueError(" ".join(str(error).split())) from error
+    except OverflowError:
+        raise ValueError("a whole number in it is larger than any number with a fraction") from None
     assert isinstance(settings, TrainConfig)
     return settings
 

@@ -54,11 +54,9 @@ def listed(words: list[str], last: str = "or") -> str:
 
 
 def for_a_terminal(message: str) -> str:
-    r"""Return a message that quotes what others wrote: long lines cut, control characters as \x1b, not obeyed."""
+    r"""Return a message that quotes what others wrote: long lines cut, what cannot be seen as \x1b, not obeyed."""
     lines = [line if len(line) <= _LONGEST else line[:_LONGEST] + "..." for line in message.split("\n")]
-    return "\n".join(
-        "".join(c if c >= " " and not "\x7f" <= c <= "\x9f" else repr(c)[1:-1] for c in line) for line in lines
-    )
+    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
 
 
 def better(tag: str) -> str:

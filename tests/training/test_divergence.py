@@ -160,6 +160,19 @@ def test_a_run_with_skipped_steps_resumes_to_the_last_bit(lab, tmp_path, differe
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
 
 
+def test_a_norm_is_that_of_the_step_it_is_logged_at_or_is_not_there(lab, tmp_path, differences, scalars, spoil):
+    """A run that is resumed among skipped steps does not know the norm of the last that was made."""
+    config = config_of(lab, log_every_steps=4, checkpoint_every_steps=2, eval_every_steps=8, max_steps=8)
+    spoil(lambda counters: counters.step in (2, 3), config)
+    lab.fit(tmp_path / "straight", config)
+    assert set(points(scalars, tmp_path / "straight", "train/loss")) == {4, 8}
+    for tag in ("optim/grad_norm", "optim/update_ratio"):
+        assert set(points(scalars, tmp_path / "straight", tag)) == {8}
+    lab.fit_until(tmp_path / "resumed", config, 3)
+    lab.resume(tmp_path / "resumed", config)
+    assert differences(tmp_path / "straight", tmp_path / "resumed") == []
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_read_later_as_on_a_gpu_the_same_steps_are_skipped(lab, tmp_path, differences, spoil, momentum):
     config = config_of(lab, optimizer=SGDConfig(name="sgd", lr=0.5, momentum=momentum), log_every_steps=4)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
+import shutil
 import subprocess
+import sys
 
 import pytest
+from tests.conftest import tiny
 
+from rnnlab.cli import main
 from rnnlab.errors import CannotWriteError
 from rnnlab.training import checkpoint
 from rnnlab.training.checkpoint import load_training
@@ -64,6 +69,134 @@ def test_a_disk_that_fills_up_costs_no_checkpoint(
         lab.fit(tmp_path / "straight", config)
         lab.resume(run, config)
         assert differences(tmp_path / "straight", run) == []
+
+
+# --- the same for a user who may not mount: a limit of the kernel, a C library that says that the disk is full --------
+
+
+@pytest.mark.parametrize(("step", "kept"), [(1, None), (5, 3), (8, 6)])
+def test_files_that_may_not_grow_cost_no_checkpoint(lab, tmp_path, differences, step, kept):
+    """`ulimit -f`: what is over the limit is refused by the kernel, whoever runs this."""
+    config, run = config_of(lab), tmp_path / "run"
+    trainer = lab.trainer(run, config)
+    make = trainer._step
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def step_and_limit(group):
+        if trainer.counters.step == step:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+        return make(group)
+
+    trainer._step = step_and_limit
+    try:
+        with pytest.raises(CannotWriteError, match="File too large") as caught:
+            trainer.fit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.exit_code == 7
+    assert not [path.name for path in run.rglob(".*")]
+    if kept is not None:
+        assert load_training(run / "checkpoints")[1]["counters"]["step"] == kept
+        lab.fit(tmp_path / "straight", config)
+        lab.resume(run, config)
+        assert differences(tmp_path / "straight", run) == []
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static long long written = 0;
+
+static int path_of(int fd, char *path) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, 4095);
+    path[n < 0 ? 0 : n] = 0;
+    const char *folder = getenv("SHIM_FOLDER");
+    return folder && strncmp(path, folder, strlen(folder)) == 0;
+}
+
+ssize_t write(int fd, const void *data, size_t n) {
+    static ssize_t (*real)(int, const void *, size_t);
+    char path[4096];
+    if (!real) real = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    if (path_of(fd, path)) {
+        long long left = atoll(getenv("SHIM_ROOM")) - written;
+        if (left <= 0) { errno = ENOSPC; return -1; }
+        if ((long long)n > left) n = left;
+    }
+    ssize_t done = real(fd, data, n);
+    if (done > 0 && path_of(fd, path)) written += done;
+    return done;
+}
+
+int fsync(int fd) {
+    static int (*real)(int);
+    char path[4096];
+    if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    const char *bad = getenv("SHIM_BAD");
+    if (bad && path_of(fd, path) && strstr(path, bad)) { errno = EIO; return -1; }
+    return real(fd);
+}
+
+__attribute__((destructor)) static void report(void) {
+    FILE *file = getenv("SHIM_REPORT") ? fopen(getenv("SHIM_REPORT"), "w") : NULL;
+    if (file) { fprintf(file, "%lld", written); fclose(file); }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    """A library that stands before the C library's `write` and `fsync`; skipped where there is no compiler."""
+    folder = tmp_path_factory.mktemp("shim")
+    (folder / "shim.c").write_text(SHIM)
+    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("needs a C compiler, on Linux")
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(folder / "shim.so"), str(folder / "shim.c"), "-ldl"]
+    subprocess.run(command, check=True)
+    return folder / "shim.so"
+
+
+@pytest.fixture
+def on_a_disk(shim, outputs, corpora):
+    """Runs a training in a process of its own, on a disk of so many bytes; gives exit code, stderr, bytes written."""
+
+    def run(name, room=1 << 40, bad=None):
+        report = outputs.parent / f"{name}.bytes"
+        settings = tiny("music", corpora, "trainer.max_steps=9", "trainer.checkpoint_every_steps=3")
+        settings += ["trainer.eval_every_steps=3", "model.dropout=0.2", f"name={name}"]
+        variables = {"LD_PRELOAD": str(shim), "SHIM_FOLDER": str(outputs), "SHIM_ROOM": str(room)}
+        variables |= {"SHIM_REPORT": str(report)} | ({} if bad is None else {"SHIM_BAD": bad})
+        command = [sys.executable, "-P", "-m", "rnnlab", "train", *settings]
+        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr, int(report.read_text())
+
+    return run
+
+
+def test_a_process_on_a_full_or_broken_disk_says_so_and_goes_on_when_it_is_mended(on_a_disk, outputs, differences):
+    code, told, total = on_a_disk("straight")
+    assert code == 0, told
+    ends = {"full": {"room": total * 7 // 10}, "broken": {"bad": "/.tmp-step-00000006"}}
+    for name, how in ends.items():
+        code, told, _ = on_a_disk(name, **how)
+        assert code == 7, told
+        line = told.splitlines()[-1]
+        assert line.startswith("error: cannot write "), line
+        assert ("Input/output error" if name == "broken" else "No space left on device (") in line
+        assert "Traceback" not in told
+        assert not [path.name for path in (outputs / name).rglob(".*") if path.name not in (".lock", ".hydra")]
+        load_training(outputs / name / "checkpoints")
+        assert main(["train", f"resume={name}"]) == 0
+        assert differences(outputs / "straight", outputs / name) == []
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EDQUOT])

@@ -2,12 +2,14 @@
 
 import errno
 import json
+import logging
 import math
 import os
 
 import pytest
 
 from rnnlab.errors import CannotWriteError
+from rnnlab.training import metrics
 from rnnlab.training.metrics import MetricsFile
 
 
@@ -73,6 +75,55 @@ def test_a_full_disk_is_told_with_the_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CannotWriteError, match=r"cannot write .*metrics.jsonl: No space left on device"):
+    told = r"cannot write .*metrics.jsonl: No space left on device \([\d,]+ bytes free\)"
+    with pytest.raises(CannotWriteError, match=told):
         file.size()
+    file.close()
+
+
+class Full:
+    """A file on a disk that takes so many bytes more."""
+
+    def __init__(self, file, free):
+        self._file, self.free = file, free
+
+    def write(self, data):
+        if not self.free:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        count = min(self.free, len(data))
+        self.free -= count
+        return self._file.write(data[:count])
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+def test_lines_that_a_full_disk_does_not_take_wait_whole(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    file = MetricsFile(tmp_path)
+    file.write(1, 0.1, {"a": 1.0})
+    file._file = disk = Full(file._file, free=10)  # a part of the next line fits
+    with caplog.at_level(logging.WARNING, "rnnlab"):
+        for step in (2, 3):
+            file.write(step, 0.1, {"a": 1.0})
+    assert [line["step"] for line in lines(tmp_path)] == [1], "no half of a line"
+    assert len(caplog.records) == 1
+    assert "training goes on, and the next checkpoint tries again" in caplog.text
+    with pytest.raises(CannotWriteError):
+        file.size()  # no checkpoint without its lines
+    disk.free = 1 << 20
+    file.write(4, 0.1, {"a": 1.0})
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
+    assert file.size() == (tmp_path / "metrics.jsonl").stat().st_size
+    file.close()
+
+
+def test_lines_do_not_wait_in_memory_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics, "MAX_WAITING", 100)
+    file = MetricsFile(tmp_path)
+    file._file = Full(file._file, free=0)
+    file.write(1, 0.1, {"a": 1.0})
+    with pytest.raises(CannotWriteError):
+        for step in range(2, 9):
+            file.write(step, 0.1, {"a": 1.0})
     file.close()

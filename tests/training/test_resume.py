@@ -35,6 +35,7 @@ from rnnlab.config import (
 )
 from rnnlab.errors import CheckpointError, StoppedError
 from rnnlab.schema import plain, settings, train_settings
+from rnnlab.tasks import next_word
 from rnnlab.training import savepoints
 from rnnlab.training.formats import seal
 
@@ -112,10 +113,10 @@ def test_a_run_that_died_before_its_last_evaluation_shows_what_the_other_does(la
     trainer = lab.trainer(tmp_path / "resumed", config)
     evaluate = trainer._evaluate
 
-    def evaluate_or_die(**keywords):
+    def evaluate_or_die(*arguments, **keywords):
         if trainer.counters.step == 5:
             raise RuntimeError("died")
-        evaluate(**keywords)
+        return evaluate(*arguments, **keywords)
 
     trainer._evaluate = evaluate_or_die
     with pytest.raises(RuntimeError, match="died"):
@@ -287,24 +288,61 @@ def test_a_signal_stops_after_the_step_and_saves_it(lab, tmp_path, differences, 
     assert differences(tmp_path / "straight", tmp_path / "stopped") == []
 
 
-@pytest.mark.parametrize("eval_every_steps", [5, 7])
-def test_a_signal_during_an_evaluation_stops_after_it(lab, tmp_path, differences, eval_every_steps):
-    config = lab.config(eval_every_steps=eval_every_steps, max_steps=10)
-    lab.fit(tmp_path / "straight", config)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("step", [5, 10, 12], ids=["on the way", "at the end", "after the last step"])
+def test_a_signal_during_an_evaluation_ends_it_and_a_resumed_run_begins_with_it(
+    lab, tmp_path, differences, monkeypatch, task, step
+):
+    monkeypatch.setattr(next_word, "SCORE_STEPS", 20)  # several windows
+    changes = {"averaging": Averaging.ema, "patience": 50, "histograms": True, "checkpoint_every_steps": 4}
+    max_steps = 12 if step == 12 else 10
+    config = lab.config(task, eval_every_steps=5, max_steps=max_steps, eval_batch_size=3, **changes)
+    straight = lab.fit(tmp_path / "straight", config)
     trainer = lab.trainer(tmp_path / "stopped", config)
-    evaluate = trainer.scoring.score
+    evaluate, asked = trainer.scoring.score, []
 
-    def score(split):
-        if split == "valid" and trainer.counters.step == 10:  # for 7, the evaluation after the last step
-            os.kill(os.getpid(), signal.SIGTERM)
-        return evaluate(split)
+    def score(split, between_windows=None):
+        def strike():
+            if trainer.counters.step == step:
+                asked.append(split)
+                os.kill(os.getpid(), signal.SIGTERM)
+            between_windows()
+
+        return evaluate(split, strike if split == "valid" else None)
 
     trainer.scoring.score = score
-    with pytest.raises(StoppedError, match="stopped by SIGTERM at step 10, state saved"):
+    with pytest.raises(StoppedError, match=f"stopped by SIGTERM at step {step}, state saved"):
         trainer.fit()
-    assert "test/loss" not in trainer.state.metrics
-    lab.resume(tmp_path / "stopped", config)
+    assert asked == ["valid"], "one window was scored"
+    assert (tmp_path / "stopped/checkpoints/last").resolve().name == f"step-{step:08d}"
+    assert trainer.counters.evaluated_at < step
+    resumed = lab.resume(tmp_path / "stopped", config)
     assert differences(tmp_path / "straight", tmp_path / "stopped") == []
+    assert resumed.state.metrics == straight.state.metrics
+
+
+def test_a_signal_during_the_evaluation_of_a_pass_ends_it_too(lab, tmp_path, differences):
+    config = lab.config(max_steps=None, max_epochs=2, eval_batch_size=3, num_samples=0, histograms=True)
+    straight = lab.fit(tmp_path / "straight", config)
+    folder = tmp_path / "stopped"
+    for epoch in (1, 2):
+        trainer = lab.trainer(folder, config)
+        if epoch > 1:
+            trainer.resume()
+        evaluate = trainer.scoring.score
+
+        def score(split, between_windows=None, trainer=trainer, evaluate=evaluate, epoch=epoch):
+            if trainer.counters.epoch == epoch:
+                os.kill(os.getpid(), signal.SIGINT)
+            return evaluate(split, between_windows)
+
+        trainer.scoring.score = score
+        with pytest.raises(StoppedError, match="stopped by SIGINT"):
+            trainer.fit()
+        assert (trainer.counters.epoch, trainer.counters.index) == (epoch, 0)
+    resumed = lab.resume(folder, config)
+    assert differences(tmp_path / "straight", folder) == []
+    assert resumed.state.metrics == straight.state.metrics
 
 
 @pytest.mark.parametrize(("split", "call"), [("valid", 1), ("valid", 2), ("test", 1)])
@@ -314,11 +352,11 @@ def test_a_run_that_dies_while_it_is_scored_is_scored_again(lab, tmp_path, diffe
     trainer = lab.trainer(tmp_path / "resumed", config)
     evaluate, calls = trainer.scoring.score, []
 
-    def score(scored):
+    def score(scored, *arguments):
         calls.append(scored)
         if calls.count(split) == call:
             raise InterruptedError
-        return evaluate(scored)
+        return evaluate(scored, *arguments)
 
     trainer.scoring.score = score
     with pytest.raises(InterruptedError):

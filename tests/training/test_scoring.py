@@ -24,7 +24,7 @@ def test_a_score_that_is_no_number_is_never_the_best(lab, tmp_path, monkeypatch)
             value = next(found)
             return {"loss": value, "perplexity": value}
 
-    monkeypatch.setattr(trainer.scoring, "score", lambda split: Fixed() if split == "valid" else evaluate(split))
+    monkeypatch.setattr(trainer.scoring, "score", lambda split, *_: Fixed() if split == "valid" else evaluate(split))
     best = []
     monkeypatch.setattr(
         trainer, "_report", lambda facts: best.append((facts["best_step"], trainer.counters.without_gain))
@@ -94,7 +94,7 @@ def test_the_test_score_is_that_of_the_best_weights(lab, tmp_path):
 
 def test_an_error_in_an_evaluation_reaches_the_caller_and_closes_the_log(lab, tmp_path, monkeypatch):
     trainer = lab.trainer(tmp_path, lab.config(num_samples=0))
-    monkeypatch.setattr(trainer.scoring, "score", lambda split: 1 / 0)
+    monkeypatch.setattr(trainer.scoring, "score", lambda split, *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trainer.fit()
     assert trainer.logbook._files.events._file.closed

@@ -151,7 +151,8 @@ def repeated(run: dict[str, Any], overrides: Iterable[str] = ()) -> str:
         run: run.json.
         overrides: key=value.
     """
-    typed = [str(text) for text in run.get("overrides", [])]
+    written = run.get("overrides")
+    typed = [str(text) for text in written] if isinstance(written, list) else []
     folder = run.get("config_dir")
     options = ["--config-dir", str(folder)] if folder else []
     others = {text.partition("=")[0] for text in overrides}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
@@ -22,11 +23,27 @@ from rnnlab.schema import train_settings
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.checkpoint import load_model
 from rnnlab.training.fits import weight_difference
+from rnnlab.training.formats import MODEL
 from rnnlab.training.precision import autocast
 
 log = logging.getLogger("rnnlab")
 
 MAX_VOCABULARY_BYTES = 1 << 28  # ten million words and more
+_FILLING = ("normal_", "uniform_", "eye")
+ALLOWANCE = 1 << 20  # bytes by which a model may be larger than its file before it is looked at more closely
+
+
+class _Unfilled(TorchFunctionMode):
+    """Fills no tensor that has no numbers: for that, torch would import its compiler, which takes 1.2 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        keywords = kwargs or {}
+        if getattr(func, "__name__", "") in _FILLING:
+            named = (keywords.get("tensor"), keywords.get("out"))
+            filled = next((value for value in (*args[:1], *named) if isinstance(value, Tensor)), None)
+            if filled is not None and filled.is_meta:
+                return filled
+        return func(*args, **keywords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,7 @@ def open_run(use: UseConfig) -> FinishedRun:
     set_up(use.threads, keep_memory=True)
     config = saved_settings(folder)
     task = restore_task(config, folder)
+    check_size(task, config, folder)
     model = build_model(task, config)
     weights = load_model(folder / "checkpoints", use.checkpoint.value, {"vocabulary": task.vocabulary_hash})
     if difference := weight_difference(weights, model.state_dict()):
@@ -112,6 +130,31 @@ def build_model(task: Task, config: TrainConfig) -> nn.Module:
         return task.build_model(config.model)
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error
+
+
+def check_size(task: Task, config: TrainConfig, folder: Path) -> None:
+    """Refuse to build a model that is much larger than what a run has saved: its settings may be a stranger's.
+
+    Nothing of the size in question is allocated. A run that has saved nothing is what its settings say.
+
+    Raises:
+        CheckpointError: run.json describes another model than the checkpoints hold.
+        ConfigError: as from `build_model`.
+    """
+    held = max((path.lstat().st_size for path in (folder / "checkpoints").glob(f"*/{MODEL}")), default=None)
+    if held is None:
+        return
+    try:
+        with torch.device("meta"), _Unfilled():  # shapes without numbers
+            model = build_model(task, config)
+    except (NotImplementedError, RuntimeError):
+        return  # another package's model, whose making looks at its numbers
+    asked = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    if asked > 2 * held + ALLOWANCE:
+        raise CheckpointError(
+            f"{folder / 'run.json'} describes a model of {asked:,} bytes, but its checkpoints hold {held:,}: it is "
+            "damaged or of another run"
+        )
 
 
 def check_corpus(folder: Path, task: Task, *, may_differ: bool = False) -> None:

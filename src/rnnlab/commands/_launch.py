@@ -18,11 +18,13 @@ from shlex import quote
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.compose import Request
 from rnnlab.errors import CannotWriteError, ConfigError, LostRankError, UserError
+from rnnlab.hardware import usable_cores
 from rnnlab.runs import find_run, read_json
 from rnnlab.training.place import STORE, Place, environment, this_place
 from rnnlab.training.signals import StopSignals
 
 POLL_SECONDS = 0.05
+MANY = 16  # processes that are started without being asked for, though there are fewer cores
 GRACE_SECONDS = 5.0  # for the others to notice that one has failed; what they write is whole or not there
 _LAST_BYTES = 1 << 14
 _STOPPED = (129, 130, 143)
@@ -52,6 +54,11 @@ def launch(request: Request, typed: list[str]) -> int | None:
     number = _number(request)
     if number == 1 or request.settings.dry_run:
         return None
+    if not _is_typed(request) and number > max(MANY, usable_cores()):
+        raise ConfigError(
+            f"the run in resume={request.settings.resume} asks for {number} processes, more than this machine has "
+            f"cores; to start them, say {_KEY}={number}"
+        )
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as store:
         return _Ranks(number, [sys.executable, "-P", "-m", "rnnlab", "train", *typed], Path(store)).run()
 

@@ -15,7 +15,7 @@ from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
-from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
+from rnnlab.commands._finished import build_model, check_corpus, check_size, restore_task, saved_settings
 from rnnlab.commands._first_look import dry_run, measure_bptt_len
 from rnnlab.commands._launch import is_supervised, tell_name
 from rnnlab.commands._processes import follow, read_corpus, ready
@@ -214,6 +214,7 @@ def _resume_ready(
     if ranks.is_first:
         log_to(folder)
     log.info("device: %s, %s", device, machine)
+    check_size(task, config, folder)
     torch.manual_seed(config.seed)  # as at the start: there may be no checkpoint yet, or a roll-back leads there
     model = build_model(task, config).to(device)
     ranks.seed(config.seed)

@@ -15,6 +15,7 @@ from typing import Any
 from rnnlab.errors import CheckpointError
 from rnnlab.json_files import read_json
 from rnnlab.reports.curves import Curve, read_curves
+from rnnlab.schema import misfit
 
 DIVERGED = 5  # exit code
 
@@ -140,12 +141,13 @@ def read_signals(folder: Path) -> Signals:
         folder: of the run, finished or not.
 
     Raises:
-        CheckpointError: run.json or result.json is damaged or not there.
+        CheckpointError: run.json or result.json is damaged or not there, or a setting is none.
     """
     run, result = read_json(folder / "run.json"), read_json(folder / "result.json")
     config = run.get("config")
     if not isinstance(config, dict):
         raise CheckpointError(f"{folder / 'run.json'} is damaged: it holds no config")
+    _refuse_misfits(config, folder / "run.json")
     corpus = found if isinstance(found := run.get("corpus"), dict) else {}
     curves = read_curves(folder)
     units = result.get("units") or _last_look(curves)
@@ -168,6 +170,18 @@ def read_signals(folder: Path) -> Signals:
         ),
         confusion=result["confusion"] if isinstance(result.get("confusion"), list) else None,
     )
+
+
+def _refuse_misfits(config: Mapping[str, Any], path: Path) -> None:
+    """Refuse settings that rules could not calculate with.
+
+    Raises:
+        CheckpointError: what they are.
+    """
+    for section, values in config.items():
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if (wrong := misfit(f"{section}.{name}", value)) is not None:
+                raise CheckpointError(f"{path} is damaged: {section}.{name} {wrong}")
 
 
 def _number(content: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -218,15 +218,18 @@ def score(
     batch_size: int,
     device: torch.device,
     autocast: AbstractContextManager[Any] | None = None,
+    between_windows: Callable[[], None] | None = None,
 ) -> Scores:
     """Score a model on a split: state carried, nothing dropped, sums over a count.
 
-    The model is left in the mode it came in; no random number is drawn.
+    The model is left in the mode it came in, whatever `between_windows` raises; no random number is drawn.
     """
     scores = task.new_scores()
 
     def add(index: int, window: Window, outputs: Tensor) -> None:
         scores.add(outputs, window, task.nats(model, outputs, window))
+        if between_windows is not None and index + 1 < len(windows):
+            between_windows()
 
     windows = task.score_windows(split, batch_size)
     was_training = model.training

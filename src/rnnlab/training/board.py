@@ -93,20 +93,23 @@ class Board:
             self._events.image(f"{split}/confusion", confusion_figure(labels, classified.confusion), step)
             self._events.image(f"{split}/reliability", reliability_figure(targets, probabilities), step)
 
-    def inside(self, trained: nn.Module, scored: nn.Module, step: int, *, has_gradients: bool) -> None:
-        """Write what is in the model: distributions of weights, gradients and gates, a picture of gates, embeddings.
+    def gradients(self, trained: nn.Module, step: int) -> None:
+        """Write the distributions of the last step's gradients."""
+        for name, parameter in trained.named_parameters() if self._config.histograms else ():
+            if parameter.grad is not None:
+                self._histogram(f"gradients/{name}", parameter.grad, step)
+
+    def inside(self, trained: nn.Module, scored: nn.Module, step: int) -> None:
+        """Write what is in the model: distributions of weights and gates, a picture of gates, embeddings.
 
         Args:
             trained: the model that the optimizer changes.
             scored: the same, or its average: whose gates and embeddings are shown.
             step: the x axis.
-            has_gradients: those of the last step are still there. Not so after a resume before the first step.
         """
         if self._config.histograms:
             for name, parameter in trained.named_parameters():
                 self._histogram(f"weights/{name}", parameter, step)
-                if has_gradients and parameter.grad is not None:
-                    self._histogram(f"gradients/{name}", parameter.grad, step)
             if has_gates(scored):
                 self._gates(scored, step)
         if self._config.figures:

@@ -82,6 +82,10 @@ class Counters:
         self.evaluated_at = self.best_step = -1
         self.best_score, self.without_gain = math.nan, 0
 
+    def is_score_due(self, config: TrainerConfig) -> bool:
+        """Whether the validation split is scored after this step."""
+        return self.step % config.eval_every_steps == 0 if config.eval_every_steps else self.index == 0
+
     def reason_to_end(self, config: TrainerConfig) -> str | None:
         """Say which limit is reached, or None."""
         if config.max_epochs is not None and self.epoch >= config.max_epochs:

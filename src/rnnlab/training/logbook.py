@@ -84,22 +84,26 @@ class Logbook:
             values = {
                 "train/loss": loss,
                 **{f"train/{name}": value for name, value in measures.items()},
-                "optim/grad_norm": steps.shown["grad_norm"],
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
             }
-            if steps.update_ratio is not None:
+            if steps.update_ratio is not None:  # else this step was skipped, and no resumed run knows the last
+                values["optim/grad_norm"] = steps.shown["grad_norm"]
                 values["optim/update_ratio"] = steps.update_ratio
         values |= {"optim/lr": state.schedule.lr, "optim/skipped": counters.skipped}
         self.note(values, {"speed/tokens_per_second": counters.tokens / counters.seconds})
         counters.clear_sums()
 
-    def note_evaluation(self, scores: Scores, results: dict[str, float], *, has_gradients: bool) -> None:
+    def note_gradients(self) -> None:
+        """Write the distributions of the last step's gradients: before an evaluation, which a resume may begin with."""
+        if self._files is not None:
+            self._files.board.gradients(self._state.model, self._state.counters.step)
+
+    def note_evaluation(self, scores: Scores, results: dict[str, float]) -> None:
         """Write what an evaluation found, and what the model does now.
 
         Args:
             scores: of the validation split.
             results: what they come to, by tag.
-            has_gradients: whether those of the last step are there to be shown.
         """
         self.note(results)
         if self._files is None:
@@ -115,7 +119,7 @@ class Logbook:
             else:
                 board.samples(texts, step)
                 write_samples(self._run, step, texts)
-        board.inside(state.model, scored, step, has_gradients=has_gradients)
+        board.inside(state.model, scored, step)
 
     def tell_evaluation(self, results: dict[str, float]) -> None:
         """Tell the console what an evaluation found."""
@@ -133,5 +137,6 @@ class Logbook:
         """
         self.note(results)
         if self._files is not None:
+            self._files.lines.size()  # no later checkpoint sees to it that they are on the disk
             self._files.board.scores("test", scores, self._state.counters.step)
             self._files.board.end()

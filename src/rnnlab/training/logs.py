@@ -23,7 +23,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import summary
 from tqdm import tqdm
 
-from rnnlab.disk import cannot_write
+from rnnlab.disk import append_whole, cannot_write
 from rnnlab.json_files import sync_folder
 
 log = logging.getLogger("rnnlab")
@@ -192,16 +192,8 @@ class EventLog:
         self._flushed = time.monotonic()
 
     def _append(self, content: bytes) -> None:
-        """Write all of it or, if the disk is full, none: half a record would hide all that come after it."""
-        rest = memoryview(content)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError:
-            with suppress(OSError):
-                self._file.truncate(self._size)
-                self._file.seek(self._size)
-            raise
+        """Write all of it or, if the disk is full, none."""
+        append_whole(self._file, content, self._size)
         self._size += len(content)
 
     @contextmanager

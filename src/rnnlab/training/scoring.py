@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ from rnnlab.training.checkpoint import load_model
 from rnnlab.training.logbook import Logbook
 from rnnlab.training.looks import Looks
 from rnnlab.training.precision import autocast
+from rnnlab.training.signals import StopSignals
 from rnnlab.training.state import TrainingState
+
+
+class _GivenUp(Exception):
+    """Ends a scoring."""
 
 
 class Scoring:
@@ -34,8 +40,8 @@ class Scoring:
         self._state, self._logbook, self._looks, self._run, self._ranks = state, logbook, looks, run, ranks
         self.details: dict[str, Any] = {}
 
-    def score(self, split: str) -> Scores:
-        """Score the weights in use on a split."""
+    def score(self, split: str, between_windows: Callable[[], None] | None = None) -> Scores:
+        """Score the weights in use on a split; what `between_windows` raises ends it."""
         state, config = self._state, self._state.config.trainer
         return score(
             state.task,
@@ -44,21 +50,33 @@ class Scoring:
             batch_size=config.eval_batch_size,
             device=state.device,
             autocast=autocast(config.precision, state.device),
+            between_windows=between_windows,
         )
 
-    def evaluate(self, *, has_gradients: bool) -> None:
+    def evaluate(self, signals: StopSignals, *, has_gradients: bool) -> bool:
         """Score the validation split, log it, and remember whether it is the best so far.
 
+        A signal ends the scoring at a window. What is saved then is the state before it, and a resumed run scores
+        first.
+
         Args:
+            signals: that may ask to stop.
             has_gradients: whether those of the last step are there to be shown.
+
+        Returns:
+            Whether it was scored; otherwise nothing has changed.
 
         Raises:
             DivergedError: the steps before it were not finite.
         """
         state, task = self._state, self._state.task
         state.steps.read(state.counters)
-        scores = self.score("valid") if self._ranks.is_first else None
+        if has_gradients:
+            self._logbook.note_gradients()
+        scores = self._score_unless_stopped("valid", signals) if self._ranks.is_first else None
         results = self._ranks.from_first(lambda: {} if scores is None else scores.results())
+        if not results:
+            return False
         tagged = {f"valid/{name}": value for name, value in results.items()}
         state.metrics |= tagged
         value = results[task.metric]
@@ -66,9 +84,23 @@ class Scoring:
             state.best_metrics = dict(state.metrics)
         state.schedule.after_evaluation(value)
         if scores is not None:
-            self._logbook.note_evaluation(scores, tagged, has_gradients=has_gradients)
+            self._logbook.note_evaluation(scores, tagged)
             self._looks.at_units()
             self._logbook.tell_evaluation(tagged)
+        return True
+
+    def _score_unless_stopped(self, split: str, signals: StopSignals) -> Scores | None:
+        """Score the weights in use on a split; None if a signal asks to stop before that is done."""
+
+        def give_way() -> None:
+            if signals.received:
+                raise _GivenUp
+
+        try:
+            give_way()
+            return self.score(split, give_way)
+        except _GivenUp:
+            return None
 
     def test(self) -> None:
         """Score the test split with the best weights, which the model is left with."""

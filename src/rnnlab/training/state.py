@@ -46,6 +46,7 @@ class TrainingState:
         metrics: of the last evaluation, by TensorBoard tag.
         best_metrics: of the best one.
         units: what the last evaluation saw of stuck units.
+        owes_score: whether a signal stopped the evaluation after the present step: it is made before the next.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class TrainingState:
         self.metrics: dict[str, float] = {}
         self.best_metrics: dict[str, float] = {}
         self.units: dict[str, float] = {}
+        self.owes_score = False
         self._ranks = ranks
         self._learned = learned_settings(config)
         self._random = random_state(device)  # at the beginning: a resumed run may have to go back there
@@ -160,6 +162,8 @@ class TrainingState:
         load_optimizer(self.optimizer, saved["optimizer"], self._groups, 1.0 if before == now else now / before)
         self.schedule.load_state_dict(saved["schedule"])
         self.counters = counters_from(saved["counters"])
+        counters = self.counters
+        self.owes_score = 0 < counters.step != counters.evaluated_at and counters.is_score_due(self.config.trainer)
         self.schedule.rollbacks = self.counters.rollbacks
         self.metrics, self.best_metrics = dict(saved["metrics"]), dict(saved["best_metrics"])
         self.units = dict(saved.get("units", {}))

@@ -125,11 +125,13 @@ class Trainer:
             The limit; None: train again.
         """
         try:
-            while (reason := self.counters.reason_to_end(self._config)) is None:
-                self._train_epoch(progress, signals)
+            while self.state.owes_score or (reason := self.counters.reason_to_end(self._config)) is None:
+                if self.state.owes_score:
+                    self._evaluate_between_steps(signals)
+                else:
+                    self._train_epoch(progress, signals)
             if self.counters.evaluated_at != self.counters.step:
-                self._evaluate(has_gradients=False)
-                self.savepoints.save(is_due=True)
+                self._evaluate_between_steps(signals)
             return reason
         except DivergedError as error:
             self.savepoints.roll_back(error)
@@ -160,11 +162,10 @@ class Trainer:
                 counters.epoch, counters.index = counters.epoch + 1, 0
             self._log(group[0], began)
             progress.update(counters.step, epoch, {"loss": values["loss"], "lr": self.state.schedule.lr})
-            is_evaluated = self._is_due(config.eval_every_steps) if config.eval_every_steps else counters.index == 0
-            if is_evaluated:
-                self._evaluate(has_gradients=True)
+            is_due = counters.is_score_due(config)
+            is_stopped = is_due and not self._evaluate(signals, has_gradients=True)
             stop, asked_to_save = self._ranks.asked(signals, counters)
-            if is_evaluated or self._is_due(config.checkpoint_every_steps):
+            if (is_due or self._is_due(config.checkpoint_every_steps)) and not is_stopped:
                 self.savepoints.save(is_due=True)
             elif stop or asked_to_save:
                 self.savepoints.save()
@@ -202,11 +203,21 @@ class Trainer:
             found = self._looks.at_window(window)
             self.logbook.note(found, {"speed/xray_share": self._looks.share})
 
-    def _evaluate(self, *, has_gradients: bool) -> None:
-        """Score the validation split and report how the run stands; `has_gradients` as for `Scoring.evaluate`."""
-        self.scoring.evaluate(has_gradients=has_gradients)
-        if self._ranks.is_first:
+    def _evaluate(self, signals: StopSignals, *, has_gradients: bool) -> bool:
+        """Score the validation split and report how the run stands; arguments and result as of `Scoring.evaluate`."""
+        is_done = self.scoring.evaluate(signals, has_gradients=has_gradients)
+        if is_done and self._ranks.is_first:
             self._report(self.facts())
+        return is_done
+
+    def _evaluate_between_steps(self, signals: StopSignals) -> None:
+        """Score after the last step, or what was stopped before a resume, and save what comes of it."""
+        is_done = self._evaluate(signals, has_gradients=False)
+        stop, _ = self._ranks.asked(signals, self.counters)
+        self.savepoints.save(is_due=is_done)
+        self.state.owes_score = False
+        if stop:
+            self._raise_if_stopped(signals)
 
     def _raise_if_stopped(self, signals: StopSignals) -> None:
         """End the run, whose state is saved, if a signal asked for it.
