@@ -21,7 +21,7 @@ def test_training_ends_with_a_line_for_each_finding(lazy):
     said = [line for line in lazy[1].splitlines() if line.startswith("diagnosis: ")]
     assert len(said) == 1
     assert said[0].startswith("diagnosis: an update changes the weights by ")
-    assert said[0].endswith("; try optimizer.lr=1e-05")  # less than a hundredth of what is usual: a hundredfold
+    assert said[0].endswith("; try optimizer.lr=0.0005")  # less than a hundredth of what is usual: a hundredfold
 
 
 def test_the_page_says_what_was_measured_and_the_command_to_type(lazy, capsys):
@@ -30,9 +30,9 @@ def test_the_page_says_what_was_measured_and_the_command_to_type(lazy, capsys):
     assert main(["diagnose", "run=run"]) == 0
     page = capsys.readouterr().out
     assert page.startswith("run: 1 finding (done, 20 steps)\n\nsevere: lr too low\n")
-    assert "  try: optimizer.lr=1e-05\n" in page
+    assert "  try: optimizer.lr=0.0005\n" in page
     command = next(line for line in page.splitlines() if line.startswith("  rnnlab train "))
-    assert command.endswith(" optimizer.lr=1e-05")
+    assert command.endswith(" optimizer.lr=0.0005")
     assert command.count("optimizer.lr=") == 1
     assert "name=" not in command
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
@@ -42,7 +42,7 @@ def test_json_holds_findings_and_the_signals_behind_them(lazy, capsys):
     assert main(["diagnose", "run", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["rule"] for one in found["findings"]] == ["lr_too_low"]
-    assert found["findings"][0]["overrides"] == ["optimizer.lr=1e-05"]
+    assert found["findings"][0]["overrides"] == ["optimizer.lr=0.0005"]
     assert found["signals"]["has_learned"] is False
     assert 0 < found["signals"]["update_ratio"] < 1e-5
     assert found["not_judged"] == []
