@@ -9,6 +9,7 @@ import json
 import random
 import resource
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,9 @@ def run_verb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Cap
             wrong.append("code of the run was executed")
         return ", ".join(wrong)
 
-    return run
+    handler = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, handler)  # board puts up its own
 
 
 @pytest.mark.parametrize("group", range(GROUPS))

@@ -17,7 +17,7 @@ from rnnlab import startup
 from rnnlab.disk import cannot_write
 from rnnlab.errors import ConfigError, UserError, out_of_memory
 from rnnlab.hardware import quiet_idle_threads
-from rnnlab.training.signals import StopSignals
+from rnnlab.training.signals import StopSignals, interruption
 
 COMPOSED = {
     "train": "train a model: model=lstm task=sentiment; -m sweeps",
@@ -103,6 +103,8 @@ def _main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
+        if (stop := interruption(error)) is not None:
+            raise stop from None
         mistake = _user_error(error)
         if mistake is None:
             raise

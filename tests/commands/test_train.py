@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -263,6 +264,27 @@ def test_a_start_that_died_before_run_json_is_typed_again(train, outputs, capsys
     assert main(["train", "resume=run"]) == 4
     assert "was left before training began; start it again: rnnlab train ... name=run" in capsys.readouterr().err
     assert read_json(train("music") / "result.json")["status"] == "done"
+
+
+def test_a_run_killed_before_it_wrote_any_result_begins_again(train, outputs):
+    run = train("music", "trainer.max_steps=3")
+    wanted = read_json(run / "result.json")["metrics"]
+    shutil.rmtree(run / "checkpoints")
+    (run / "result.json").unlink()
+    assert main(["train", "resume=run"]) == 0
+    assert read_json(run / "result.json")["metrics"] == wanted
+
+
+def test_a_signal_that_breaks_what_it_hits_stops_the_run_all_the_same(train, capsys, monkeypatch):
+    def broken(*_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise AttributeError("a lock that was still being made")
+
+    monkeypatch.setattr("rnnlab.commands.train.tell_name", broken)
+    train("music", "trainer.max_steps=3", exit_code=130)
+    assert capsys.readouterr().err.endswith("stopped by SIGINT\n")
 
 
 def test_metrics_jsonl_has_every_number_of_tensorboard_but_the_clocks(finished):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from rnnlab.training.signals import Interrupted, StopSignals
+from rnnlab.training.signals import Interrupted, StopSignals, interruption
 
 STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -117,3 +117,15 @@ def test_in_another_thread_nothing_is_installed():
     thread.start()
     thread.join()
     assert found == [None, *before]
+
+
+def test_what_fails_while_it_is_cleared_up_after_a_signal_came_of_the_signal():
+    with StopSignals(at_once=True), pytest.raises(AttributeError) as caught:
+        try:
+            send(signal.SIGINT)
+        finally:
+            None.release()  # pyright: ignore[reportOptionalMemberAccess]  # as a lock that was still being made
+    stop = interruption(caught.value)
+    assert stop is not None
+    assert stop.exit_code == 130
+    assert interruption(AttributeError("of its own")) is None

@@ -40,7 +40,7 @@ from rnnlab.training.fits import CHANGEABLE
 from rnnlab.training.logs import log_to
 from rnnlab.training.place import Place, this_place
 from rnnlab.training.precision import autocast
-from rnnlab.training.signals import Interrupted
+from rnnlab.training.signals import interruption
 from rnnlab.training.trainer import Trainer
 
 log = logging.getLogger("rnnlab")
@@ -220,7 +220,8 @@ def _resume_ready(
     ranks.seed(config.seed)
     trainer = _trainer(folder, config, task, model, device, ranks)
     trainer.resume(allowed)  # a checkpoint that cannot be used leaves the run as it was
-    if isinstance(seen := read_json(folder / "result.json").get("units"), dict):
+    result = folder / "result.json"  # not there yet where the run was killed in its first moments
+    if result.is_file() and isinstance(seen := read_json(result).get("units"), dict):
         trainer.state.units = seen  # what an evaluation saw stays true until the next
     if not ranks.is_first:
         return follow(trainer)
@@ -245,10 +246,12 @@ def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
         startup.lap("model")
         log.info("%s", startup.summary())
         trainer.fit()
-    except (StoppedError, Interrupted) as error:
-        record_result(folder, "stopped", trainer.facts(), error)
-        raise StoppedError(f"{error}; go on: rnnlab train resume={quote(run_name(folder))}", error.exit_code) from None
     except BaseException as error:
+        stop = error if isinstance(error, StoppedError) else interruption(error)
+        if stop is not None:
+            record_result(folder, "stopped", trainer.facts(), stop)
+            advice = f"go on: rnnlab train resume={quote(run_name(folder))}"
+            raise StoppedError(f"{stop}; {advice}", stop.exit_code) from None
         try:
             record_result(folder, "failed", trainer.facts(), error)
         except CannotWriteError as mistake:  # no news on a full disk: what ended the run is what counts

@@ -23,6 +23,14 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
+def interruption(error: BaseException) -> Interrupted | None:
+    """Return the signal that an error came of: clearing up after an `Interrupted`, code may fail in its own way."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, Interrupted):
+        seen = None if seen.__suppress_context__ else seen.__context__  # `from None`: it was made into another error
+    return seen
+
+
 class StopSignals:
     """Catches SIGINT, SIGTERM and SIGHUP, which stop, and SIGUSR1, which saves, inside a `with`.
 
