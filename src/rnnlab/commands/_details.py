@@ -187,22 +187,29 @@ def next_commands(run: RunSummary, *, shown: bool = False) -> list[tuple[str, st
         shown: Whether the user is looking at it already.
     """
     name = quote(run.name)
-    look = [] if shown else [(f"rnnlab show {name}", "its settings, curves and samples")]
-    board = (f"rnnlab board {name}", "its curves in TensorBoard")
+    look = [] if shown else [(f"rnnlab show {name}", "look at it")]
+    board = (f"rnnlab board {name}", "in TensorBoard")
     match run.status:
         case "done":
             found = [*look, (use_command(run.task, run.name), "use it")]
             if other := _sibling(run):
-                found.append((f"rnnlab compare {quote(other)} {name}", "is the difference more than chance?"))
-            return [*found, (f"rnnlab report {name}", "one HTML page to keep or send"), board]
+                found.append((f"rnnlab compare {quote(other)} {name}", "more than chance?"))
+            return [*found, (f"rnnlab report {name}", "one HTML page"), board]
         case "running":
             return [*look, board]
         case "damaged":
             return [(f"rnnlab rm {name}", "remove it")]
         case _:
-            resume = (f"rnnlab train resume={name}", "go on from its last checkpoint")
+            resume = (f"rnnlab train resume={name}", "go on")
             has_checkpoint = (run.path / "checkpoints").is_dir() and any((run.path / "checkpoints").iterdir())
             return [*([resume] if has_checkpoint else []), *look, (f"rnnlab rm {name}", "remove it")]
+
+
+def side_by_side(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Return lines: what can be copied, whole, with what it is beside it."""
+    kept = list(pairs)
+    width = max(len(first) for first, _ in kept)
+    return [f"  {first:<{width}}   {second}" for first, second in kept]
 
 
 def _sibling(run: RunSummary) -> str | None:

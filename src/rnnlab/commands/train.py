@@ -18,6 +18,7 @@ from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
+from rnnlab.commands._details import next_commands, side_by_side
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._held_out import held_out
 from rnnlab.commands._launch import end_with_parent, is_supervised, tell_name
@@ -39,11 +40,9 @@ from rnnlab.errors import (
 from rnnlab.hardware import SetUp, choose_device, matrix_rate, set_up
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.xray import truncation_facts
-from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, telling_name
+from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, summarize, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
-from rnnlab.tasks.language import LanguageTask
-from rnnlab.tasks.sentiment import Sentiment
 from rnnlab.training import warmup
 from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
@@ -352,11 +351,7 @@ def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
     for line in last_lines(folder):
         print(line)
-    name = quote(run_name(folder))
-    example = f"evaluate run={name}"
-    if isinstance(task, Sentiment | LanguageTask):
-        example = f"predict run={name} text='not bad at all'" if isinstance(task, Sentiment) else f"generate run={name}"
-    print(f"look: rnnlab show {name}, rnnlab board   use: rnnlab {example}")
+    print("\n".join(["next", *side_by_side(next_commands(summarize(folder)))]))
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
     return 0
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rnnlab.config import TrainerConfig
 from rnnlab.tasks.base import Task
+from rnnlab.wording import counted
 
 
 @dataclass(slots=True)
@@ -79,9 +80,9 @@ class Counters:
     def reason_to_end(self, config: TrainerConfig) -> str | None:
         """Say which limit is reached, or None."""
         if config.max_epochs is not None and self.epoch >= config.max_epochs:
-            return f"trained {config.max_epochs} epochs"
+            return f"trained {counted(config.max_epochs, 'epoch')}"
         if config.max_steps is not None and self.step >= config.max_steps:
-            return f"trained {config.max_steps} steps"
+            return f"trained {counted(config.max_steps, 'step')}"
         if config.max_minutes is not None and self.seconds >= 60 * config.max_minutes:
             return f"trained {config.max_minutes:g} minutes"
         if config.patience is not None and self.without_gain >= config.patience:

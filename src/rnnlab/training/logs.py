@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from textwrap import wrap
+from shutil import get_terminal_size
+from textwrap import fill, wrap
 
 import numpy as np
 import torch
@@ -226,7 +227,7 @@ def _next_name(run: Path) -> str:
 class Progress:
     """A bar on a terminal; elsewhere one line now and then."""
 
-    def __init__(self, total_steps: int | None, step: int, *, unit: str = "step", is_shown: bool = True) -> None:
+    def __init__(self, total_steps: int | None, step: int, *, unit: str = " step", is_shown: bool = True) -> None:
         """Start at `step` of `total_steps` (None: unknown); what is not shown is not in the log either."""
         self._bar = tqdm(
             total=total_steps,
@@ -273,13 +274,22 @@ def write_samples(run: Path, step: int, texts: list[str]) -> None:
 
 
 class _AboveTheBar(logging.Handler):
-    """Log lines that do not tear a progress bar."""
+    """Log lines that do not tear a progress bar, nor a word at a terminal's edge."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
         try:
-            tqdm.write(self.format(record), file=sys.stderr)
+            if sys.stderr.isatty():
+                line = "\n".join(map(_folded, line.splitlines()))
+            tqdm.write(line, file=sys.stderr)
         except OSError:  # the terminal was closed, or the pipe to `head`: no reason to lose a run
             pass
+
+
+def _folded(line: str) -> str:
+    """Fold a line to the terminal; a path stays whole."""
+    width = max(40, get_terminal_size().columns)
+    return fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 class _RunFile(logging.FileHandler):

@@ -471,9 +471,9 @@ class Trainer:
             write_samples(self.run, counters.step, texts)
         self._board.inside(self.model, model, counters.step, has_gradients=has_gradients)
         self._look_at_units()
-        shown = "  ".join(f"valid/{name} {value:.4f}" for name, value in results.items())
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
-        log.info("step %d  epoch %.2f  %s%s", counters.step, self._epochs_done(), shown, mark)
+        log.info("step %d  epoch %.2f  valid: %s%s", counters.step, self._epochs_done(), shown, mark)
         self._report(self.facts())
 
     def _finish(self) -> None:
