@@ -53,11 +53,6 @@ def listed(words: list[str], last: str = "or") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else "".join(words)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return '1 step' or '1,200 steps'."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def for_a_terminal(message: str) -> str:
     r"""Return a message that quotes what others wrote: long lines cut, control characters as \x1b, not obeyed."""
     lines = [line if len(line) <= _LONGEST else line[:_LONGEST] + "..." for line in message.split("\n")]
