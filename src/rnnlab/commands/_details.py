@@ -94,7 +94,8 @@ def facts(details: RunDetails) -> list[tuple[str, str]]:
     if summary.steps is not None:
         speed = result.get("tokens_per_second")
         rate = f", {speed:,.0f} tokens/s" if isinstance(speed, int | float) else ""
-        epochs = f", {result['epochs']:g} epochs" if isinstance(result.get("epochs"), int | float) else ""
+        passes = result.get("epochs")
+        epochs = f", {passes:g} epoch{'s' * (passes != 1)}" if isinstance(passes, int | float) else ""
         lines.append(("trained", f"{summary.steps:,} steps{epochs} in {duration(summary.seconds)}{rate}"))
     lines.append(("on", f"{run.get('device', '?')}, {run.get('threads', '?')} threads; {run.get('backend', '?')}"))
     commit = str(run.get("git_commit") or "no commit")[:12]

@@ -238,7 +238,13 @@ class Progress:
             file=sys.stderr,
             mininterval=0.2,
             smoothing=0.05,
+            # What has passed is of less use than room for the bar; without a total there is no estimate.
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_fmt}{postfix}]"
+            if total_steps
+            else None,
         )
+        # Room for the ^C that a terminal writes behind it, which would begin another line.
+        self._bar.dynamic_ncols = lambda _: (get_terminal_size().columns - 3, None)
         self._next_line = time.monotonic() + 5
         self._total = total_steps
 
