@@ -250,13 +250,14 @@ class Progress:
 
     def update(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
         """Show a step."""
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         if not self._bar.disable:
+            shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
             self._bar.set_description_str(f"epoch {epoch + 1}", refresh=False)
             self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update(step - self._bar.n)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + 30
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
             of = f" of {self._total}" if self._total else ""
             log.info("epoch %d  step %d%s  %s", epoch + 1, step, of, shown)
 
