@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,25 @@ def test_importing_it_imports_no_torch():
 def test_the_allocator_is_tuned_where_there_is_a_glibc():
     # In a process of its own: the setting cannot be taken back.
     assert run("from rnnlab.hardware import tune_allocator; print(tune_allocator())") == "True"
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="this kernel has no huge pages")
+def test_the_tuned_heap_asks_for_huge_pages():
+    code = """
+        from rnnlab.hardware import tune_allocator
+        import torch
+        tune_allocator()
+        matrix = torch.empty(8 << 20)
+        inside = False
+        for line in open('/proc/self/smaps'):
+            words = line.split()
+            if '-' in words[0] and ':' not in words[0]:
+                first, last = (int(end, 16) for end in words[0].split('-'))
+                inside = first <= matrix.data_ptr() + (16 << 20) < last
+            elif inside and words[0] == 'VmFlags:':
+                print('hg' in words)
+    """
+    assert run(textwrap.dedent(code)) == "True"
 
 
 def test_another_c_library_is_left_as_it_is(monkeypatch):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +17,18 @@ from rnnlab.cells import KeptWeights
 
 # (inputs <int64>(T, B), state or None) -> (logits (T, B, V), state)
 StepFunction = Callable[[Tensor, Any], tuple[Tensor, Any]]
+
+_AT_ONCE = 32
+"""Steps that a writer makes in one call, in which nobody can interrupt it."""
+_NOT_FINITE = "the model's logits are nan or infinite; its weights come from a diverged run"
+
+
+@runtime_checkable
+class HasWriter(Protocol):
+    """A model that may have a faster way to draw than being called for each token."""
+
+    def writer(self, state: Any, rows: int) -> Any:
+        """Return an object with `rnnlab.models.writer.Writer`'s `write`, or None."""
 
 
 def sample(
@@ -60,7 +73,7 @@ def sample(
     samples: list[list[int]] = [[] for _ in range(count)]
     finished = [False] * count
     with _evaluating(model):
-        for tokens in _steps(model, prompt, num_tokens, choose, count, stop_id, nullcontext):
+        for tokens in _steps(model, prompt, num_tokens, choose, count, stop_id, nullcontext, _AT_ONCE):
             for row, token in enumerate(tokens):
                 finished[row] = finished[row] or token == stop_id
                 if not finished[row]:
@@ -89,7 +102,7 @@ def stream(
     """
     choose = _chooser(num_tokens, temperature, top_k, top_p, 1, generator, forbidden_ids)
     # Between two tokens the caller's own modes must hold: they are set for each step.
-    steps = _steps(model, prompt, num_tokens, choose, 1, stop_id, lambda: _evaluating(model))
+    steps = _steps(model, prompt, num_tokens, choose, 1, stop_id, lambda: _evaluating(model), 1)
     return (tokens[0] for tokens in steps if tokens[0] != stop_id)
 
 
@@ -130,6 +143,51 @@ def filter_logits(logits: Tensor, *, top_k: int | None = None, top_p: float | No
     return logits.masked_fill(dropped.gather(-1, order.argsort(dim=-1)), -torch.inf)
 
 
+@dataclass(frozen=True, slots=True)
+class _Chooser:
+    """What draws a token for each row of logits; arguments as in `sample`, checked when it is made."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    generator: torch.Generator
+    forbidden_ids: Collection[int]
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Draw from (B, V): <int64>(B,)."""
+        logits = logits.float()
+        if self.forbidden_ids:
+            logits = logits.masked_fill(self.forbidden(logits), -torch.inf)
+        largest, likeliest = logits.max(dim=-1, keepdim=True)  # nan if any logit is
+        if not largest.isfinite().all():
+            raise ValueError(_NOT_FINITE)
+        if self.temperature == 0:
+            return likeliest.squeeze(-1)
+        # The largest logit goes to 0 first, in float64: a small temperature must give neither infinity nor 0/0.
+        logits = (logits - largest).double() / self.temperature
+        # The token at which the summed probability passes a uniform number below 1, scaled to the sum, which rounding
+        # keeps from being 1. A token of probability 0 does not raise the sum, so that it is never where that passes.
+        sums = filter_logits(logits, top_k=self.top_k, top_p=self.top_p).softmax(dim=-1).cumsum(dim=-1)
+        level = self.levels(1, len(sums)).t().to(sums.device)
+        return torch.searchsorted(sums, level * sums[:, -1:], right=True).squeeze(-1)
+
+    def levels(self, steps: int, rows: int) -> Tensor:
+        """Draw the uniform numbers below 1 that choose the tokens of so many steps, <float64>(steps, rows)."""
+        return torch.rand((steps, rows), dtype=torch.float64, device=self.generator.device, generator=self.generator)
+
+    def forbidden(self, logits: Tensor) -> Tensor:
+        """Return which tokens of (B, V) are never drawn, <bool>(V,)."""
+        vocab_size = logits.shape[-1]
+        outside = [token for token in self.forbidden_ids if not 0 <= token < vocab_size]
+        if outside:
+            raise ValueError(f"forbidden_ids must be from 0 to {vocab_size - 1}, got {outside[0]}")
+        if len(set(self.forbidden_ids)) == vocab_size:
+            raise ValueError(f"forbidden_ids holds all {vocab_size} tokens; at least one must be allowed")
+        mask = torch.zeros(vocab_size, dtype=torch.bool, device=logits.device)
+        mask[list(self.forbidden_ids)] = True
+        return mask
+
+
 def _chooser(
     num_tokens: int,
     temperature: float,
@@ -138,8 +196,8 @@ def _chooser(
     count: int,
     generator: torch.Generator | None,
     forbidden_ids: Collection[int],
-) -> Callable[[Tensor], Tensor]:
-    """Check the arguments now; return what draws a token for each row of logits (B, V): <int64>(B,)."""
+) -> _Chooser:
+    """Check the arguments now."""
     if num_tokens < 0:
         raise ValueError(f"num_tokens must be at least 0, got {num_tokens}")
     if not 0 <= temperature < float("inf"):
@@ -152,36 +210,18 @@ def _chooser(
     if generator is None:
         generator = torch.Generator()
         generator.seed()
-    source = generator
-
-    def choose(logits: Tensor) -> Tensor:
-        logits = logits.float()
-        if forbidden_ids:
-            logits = _forbid(logits, forbidden_ids)
-        largest, likeliest = logits.max(dim=-1, keepdim=True)  # nan if any logit is
-        if not largest.isfinite().all():
-            raise ValueError("the model's logits are nan or infinite; its weights come from a diverged run")
-        if temperature == 0:
-            return likeliest.squeeze(-1)
-        # The largest logit goes to 0 first, in float64: a small temperature must give neither infinity nor 0/0.
-        logits = (logits - largest).double() / temperature
-        # The token at which the summed probability passes a uniform number below 1, scaled to the sum, which rounding
-        # keeps from being 1. A token of probability 0 does not raise the sum, so that it is never where that passes.
-        sums = filter_logits(logits, top_k=top_k, top_p=top_p).softmax(dim=-1).cumsum(dim=-1)
-        level = torch.rand((len(sums), 1), dtype=torch.float64, device=source.device, generator=source)
-        return torch.searchsorted(sums, level.to(sums.device) * sums[:, -1:], right=True).squeeze(-1)
-
-    return choose
+    return _Chooser(temperature, top_k, top_p, generator, forbidden_ids)
 
 
 def _steps(
     model: StepFunction,
     prompt: Sequence[int],
     num_tokens: int,
-    choose: Callable[[Tensor], Tensor],
+    choose: _Chooser,
     count: int,
     stop_id: int | None,
     around: Callable[[], AbstractContextManager[None]],
+    at_once: int,
 ) -> Iterator[list[int]]:
     """Check the prompt now; return an iterator over steps, each the tokens of all rows, until all rows stopped.
 
@@ -193,44 +233,77 @@ def _steps(
         count: rows.
         stop_id: as in `sample`.
         around: makes a context for each step.
+        at_once: steps of a call, where the model has a writer.
     """
     if len(prompt) == 0:
         raise ValueError("prompt must hold at least one token, got none; start from the end-of-text token")
 
+    owner: object = model
+
     def steps() -> Iterator[list[int]]:
         inputs = torch.tensor(prompt, dtype=torch.int64, device=_device_of(model)).unsqueeze(1).repeat(1, count)
         state: Any = None
-        stopped = [False] * count
+        stopped = torch.zeros(count, dtype=torch.uint8)
         kept = KeptWeights()
-        for _ in range(num_tokens):
+        for step in range(num_tokens):
             with around(), kept:
                 logits, state = model(inputs, state)
                 tokens = choose(logits[-1])
+                writer = owner.writer(state, count) if isinstance(owner, HasWriter) else None
             inputs = tokens.unsqueeze(0)
-            row_tokens = tokens.tolist()
-            yield row_tokens
-            stopped = [was or token == stop_id for was, token in zip(stopped, row_tokens, strict=True)]
-            if all(stopped):
+            yield tokens.tolist()
+            if stop_id is not None:
+                stopped |= tokens.cpu() == stop_id
+            if stopped.all():
+                return
+            if writer is not None:
+                mask = choose.forbidden(logits[-1]).byte() if choose.forbidden_ids else None
+                yield from _written(writer, tokens, stopped, num_tokens - step - 1, at_once, choose, mask, stop_id)
                 return
 
     return steps()
 
 
+def _written(
+    writer: Any,
+    tokens: Tensor,
+    stopped: Tensor,
+    num_tokens: int,
+    at_once: int,
+    choose: _Chooser,
+    forbidden: Tensor | None,
+    stop_id: int | None,
+) -> Iterator[list[int]]:
+    """Yield the steps that a writer makes, and leave the generator as if it had been asked for each by itself."""
+    while num_tokens > 0 and not stopped.all():
+        steps, levels = min(at_once, num_tokens), None
+        before = choose.generator.get_state() if steps > 1 else None
+        if choose.temperature > 0:
+            levels = choose.levels(steps, len(tokens)).cpu()
+        drawn = writer.write(
+            tokens,
+            stopped,
+            steps,
+            temperature=choose.temperature,
+            top_k=choose.top_k,
+            top_p=choose.top_p,
+            forbidden=forbidden,
+            levels=levels,
+            stop_id=stop_id,
+        )
+        if len(drawn) < steps and levels is not None and before is not None:
+            choose.generator.set_state(before)
+            choose.levels(len(drawn), len(tokens))
+        failed = bool((drawn[-1] < 0).any())
+        yield from drawn[: len(drawn) - failed].tolist()
+        if failed:
+            raise ValueError(_NOT_FINITE)
+        tokens, num_tokens = drawn[-1], num_tokens - steps
+
+
 def _check_top_p(top_p: float | None) -> None:
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
-
-
-def _forbid(logits: Tensor, forbidden_ids: Collection[int]) -> Tensor:
-    """Set the logits of forbidden ids to minus infinity, (B, V)."""
-    vocab_size = logits.shape[-1]
-    outside = [token for token in forbidden_ids if not 0 <= token < vocab_size]
-    if outside:
-        raise ValueError(f"forbidden_ids must be from 0 to {vocab_size - 1}, got {outside[0]}")
-    if len(set(forbidden_ids)) == vocab_size:
-        raise ValueError(f"forbidden_ids holds all {vocab_size} tokens; at least one must be allowed")
-    columns = torch.tensor(sorted(forbidden_ids), dtype=torch.int64, device=logits.device)
-    return logits.index_fill(-1, columns, -torch.inf)
 
 
 def _device_of(model: StepFunction) -> torch.device:

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rnnlab.cells import Dropout, ExtraArguments
+from rnnlab.cells import GRU, LSTM, RNN, Dropout, ExtraArguments
+from rnnlab.cells.cpu import engine
 from rnnlab.losses import linear_cross_entropy
 from rnnlab.models.adaptive import AdaptiveDecoder
 from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
 from rnnlab.models.sampled import SampledLoss
 from rnnlab.models.state import State
+from rnnlab.models.writer import MOST_ROWS, Writer
 
 
 class LanguageModel(nn.Module):
@@ -167,6 +169,31 @@ class LanguageModel(nn.Module):
         if self.adaptive is not None:
             return self.adaptive(h)
         return functional.linear(h, self._weight, self.decoder_bias)
+
+    def writer(self, state: State, rows: int) -> Writer | None:
+        """Return what draws this model's texts in C++, from a state on; None where only calling it says all it does.
+
+        Args:
+            state: (L, rows, H) each.
+            rows: texts side by side.
+        """
+        recurrent, embedding = self.recurrent, self.embedding
+        is_plain = (
+            type(self) is LanguageModel
+            and type(recurrent) in (RNN, LSTM, GRU)  # not someone's own equations
+            and recurrent.backend in ("auto", "cpu")
+            and not recurrent.extras.active(training=self.training, needs_grad=False)
+            and isinstance(embedding, nn.Embedding)
+            and self.adaptive is None
+            and not any(module._forward_hooks or module._forward_pre_hooks for module in self.modules())
+        )
+        if not is_plain or self.training or rows > MOST_ROWS or torch.is_autocast_enabled("cpu"):
+            return None
+        if not all(p.dtype == torch.float32 and p.is_contiguous() and engine.runs(p) for p in self.parameters()):
+            return None
+        layers = [recurrent.layer_weights(layer, 0) for layer in range(recurrent.num_layers)]
+        # pyright does not see that the embedding is a matrix here.
+        return Writer(recurrent.cell, layers, embedding.weight, self._weight, self.decoder_bias, state)  # pyright: ignore
 
     @property
     def _weight(self) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor
 from rnnlab.cells.cpu.kept import kept_weights
 from rnnlab.cells.cpu.library import Dropout, Product, Window, address, call, library
 
-_CELLS = {"rnn_tanh": (0, 1), "rnn_relu": (1, 1), "lstm": (2, 4), "gru": (3, 3)}
+CELLS = {"rnn_tanh": (0, 1), "rnn_relu": (1, 1), "lstm": (2, 4), "gru": (3, 3)}
+"""Cells by name: their number in src/engine.h, and how many gates they have."""
 _FLOAT32, _FLOAT64, _BFLOAT16 = range(3)
 _FEW_ROWS = 4
 """Up to so many, reading the weights as they stand, by all threads, is as fast as reading packed ones."""
@@ -51,7 +52,7 @@ def forward(
     dtype = _wide_dtype(x)
     arrays = _inputs(dtype, x, h_0, c_0, weight_ih, weight_hh, lengths, recurrent_mask, zoneout_h, zoneout_c)
     arrays |= {"bias_ih": _wide(bias_ih, dtype), "bias_hh": _wide(bias_hh, dtype)}
-    steps, batch, hidden_size, num_gates = x.shape[0], x.shape[1], weight_hh.shape[1], _CELLS[cell][1]
+    steps, batch, hidden_size, num_gates = x.shape[0], x.shape[1], weight_hh.shape[1], CELLS[cell][1]
     y = x.new_empty(steps, batch, hidden_size, dtype=dtype)
     final = [x.new_empty(batch, hidden_size, dtype=dtype) for _ in range(1 if c_0 is None else 2)]
     arrays |= {"y": y} | dict(zip(("h_n", "c_n"), final, strict=False))
@@ -193,7 +194,7 @@ def _check(cell: str, x: Tensor, arrays: Arrays) -> int:
     weight_hh, lengths = arrays["weight_hh"], arrays.get("lengths")
     assert weight_hh is not None
     (steps, batch, input_size), hidden_size = x.shape, weight_hh.shape[1]
-    rows = _CELLS[cell][1] * hidden_size
+    rows = CELLS[cell][1] * hidden_size
     state, sequence = (batch, hidden_size), (steps, batch, hidden_size)
     wanted = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size), "bias_ih": (rows,), "bias_hh": (rows,)}
     wanted |= dict.fromkeys(("h_0", "c_0", "recurrent_mask", "grad_h_n", "grad_c_n"), state)
@@ -219,7 +220,7 @@ def _window(cell: str, x: Tensor, arrays: Arrays, reverse: bool, numbers: tuple[
     """Describe a call to the engine, once every shape has been looked at."""
     hidden_size = _check(cell, x, arrays)
     return Window(
-        cell=_CELLS[cell][0],
+        cell=CELLS[cell][0],
         arithmetic=_arithmetic(x),
         reverse=reverse,
         threads=torch.get_num_threads(),

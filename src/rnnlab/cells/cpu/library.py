@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-INTERFACE = 3
+INTERFACE = 4
 """Must equal RNNLAB_ENGINE_INTERFACE of src/engine.h."""
 
 FILE = Path(__file__).with_name("librnnlab_cells.so")
@@ -70,6 +70,20 @@ class Dropout(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("arithmetic", "threads")),
         *(("count", ctypes.c_int64), ("seed", ctypes.c_uint64), ("p", ctypes.c_double)),
         *((name, ctypes.c_void_p) for name in ("x", "y")),
+    )
+
+
+class Text(ctypes.Structure):
+    """`struct rnnlab_text` of src/engine.h, field by field."""
+
+    _fields_ = (
+        ("threads", ctypes.c_int32),
+        *((name, ctypes.c_int64) for name in ("steps", "rows", "num_layers", "vocab_size")),
+        ("layers", ctypes.POINTER(Window)),
+        *((name, ctypes.c_void_p) for name in ("embedding", "decoder_weight", "decoder_bias")),
+        *(("temperature", ctypes.c_double), ("top_k", ctypes.c_int64), ("top_p", ctypes.c_double)),
+        *(("forbidden", ctypes.c_void_p), ("levels", ctypes.c_void_p), ("stop_id", ctypes.c_int64)),
+        *((name, ctypes.c_void_p) for name in ("last_tokens", "stopped", "tokens", "made")),
     )
 
 

@@ -14,6 +14,7 @@ struct InstructionSet {
     void (*multiply)(const rnnlab_product &);
     void (*judge)(const rnnlab_cross_entropy &);
     void (*drop)(const rnnlab_dropout &);
+    void (*write)(const rnnlab_text &);
 };
 
 const InstructionSet sets[] = {
@@ -24,7 +25,8 @@ const InstructionSet sets[] = {
      rnnlab::name::backward,                                                                                           \
      rnnlab::name::multiply,                                                                                           \
      rnnlab::name::judge,                                                                                              \
-     rnnlab::name::drop},
+     rnnlab::name::drop,                                                                                               \
+     rnnlab::name::write},
     RNNLAB_SETS
 #undef X
 };
@@ -130,6 +132,9 @@ int rnnlab_judge(const rnnlab_cross_entropy *call) {
 }
 int rnnlab_drop(const rnnlab_dropout *call) {
     return guarded([&] { chosen()->drop(*call); });
+}
+int rnnlab_write(const rnnlab_text *call) {
+    return guarded([&] { chosen()->write(*call); });
 }
 
 }  // extern "C"

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 #define RNNLAB_EXPORT __attribute__((visibility("default")))
-#define RNNLAB_ENGINE_INTERFACE 3  // raised when this file changes; the loader refuses any other
+#define RNNLAB_ENGINE_INTERFACE 4  // raised when this file changes; the loader refuses any other
 
 enum rnnlab_cell { RNNLAB_TANH = 0, RNNLAB_RELU = 1, RNNLAB_LSTM = 2, RNNLAB_GRU = 3 };
 // How products are formed. BFLOAT16: float32 arrays, factors rounded to bfloat16, sums in float32.
@@ -79,6 +79,26 @@ struct rnnlab_dropout {
     void *y;  // may be x
 };
 
+// Text drawn from a language model, token after token. R rows, L layers, V vocab_size; float32 arrays.
+struct rnnlab_text {
+    int32_t threads;
+    int64_t steps, rows, num_layers, vocab_size;
+    const struct rnnlab_window *layers;         // (L,): cell, sizes, weights and biases, batch R; h_n, c_n: the state,
+                                                // in: before the first step, out: after the last
+    const void *embedding;                      // (V, I of the first layer)
+    const void *decoder_weight, *decoder_bias;  // (V, H of the last layer), (V,)
+    double temperature;                         // scores are divided by it; 0: the likeliest token
+    int64_t top_k;                              // draw among so many, at least 1
+    double top_p;                               // among the fewest that hold this probability, 1: all
+    const uint8_t *forbidden;                   // (V,): 1 where a token is never drawn, or null
+    const double *levels;                       // (steps, R) uniform in [0, 1), or null at temperature 0
+    int64_t stop_id;                            // a text is over when it draws this
+    const int64_t *last_tokens;                 // (R,) inputs of the first step
+    uint8_t *stopped;                           // (R,): 1 where a text is over
+    int64_t *tokens;                            // out: (steps, R); -1: the scores were nan or infinite
+    int64_t *made;                              // out: how many steps there were until every text was over
+};
+
 // The instruction set that calls use: "avx512", "avx2" or "portable".
 RNNLAB_EXPORT const char *rnnlab_instruction_set(void);
 // Use another set, for tests; 0, or 1 if this processor or build lacks it. Null: the best.
@@ -96,6 +116,7 @@ RNNLAB_EXPORT int rnnlab_backward(const struct rnnlab_window *);
 RNNLAB_EXPORT int rnnlab_multiply(const struct rnnlab_product *);
 RNNLAB_EXPORT int rnnlab_judge(const struct rnnlab_cross_entropy *);
 RNNLAB_EXPORT int rnnlab_drop(const struct rnnlab_dropout *);
+RNNLAB_EXPORT int rnnlab_write(const struct rnnlab_text *);
 
 #ifdef __cplusplus
 }

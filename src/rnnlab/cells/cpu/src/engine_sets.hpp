@@ -25,6 +25,7 @@ struct rnnlab_packed {
     void multiply(const rnnlab_product &call);                                                                         \
     void judge(const rnnlab_cross_entropy &call);                                                                      \
     void drop(const rnnlab_dropout &call);                                                                             \
+    void write(const rnnlab_text &call);                                                                               \
     }
 RNNLAB_SETS
 #undef X

@@ -5,6 +5,7 @@
 #include "engine_sets.hpp"
 #include "forward.hpp"
 #include "token.hpp"
+#include "write.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
 namespace {
@@ -91,6 +92,12 @@ void drop(const rnnlab_dropout &call) {
         drop<double>(call);
     else
         drop<float>(call);
+}
+void write(const rnnlab_text &call) {
+    (void)call;
+#if !defined(__AVX512BF16__)
+    choose_cell<Float32>(call.layers[0], [&](auto cell) { *call.made = Text<decltype(cell)>(call).run(); });
+#endif
 }
 void judge(const rnnlab_cross_entropy &call) {
     choose_arithmetic(call.arithmetic, [&](auto arithmetic) { CrossEntropy<decltype(arithmetic)>(call).run(); });
