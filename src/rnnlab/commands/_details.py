@@ -206,13 +206,6 @@ def next_commands(run: RunSummary, *, shown: bool = False) -> list[tuple[str, st
             return [*([resume] if has_checkpoint else []), *look, (f"rnnlab rm {name}", "remove it")]
 
 
-def side_by_side(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """Return lines: what can be copied, whole, with what it is beside it."""
-    kept = list(pairs)
-    width = max(len(first) for first, _ in kept)
-    return [f"  {first:<{width}}   {second}" for first, second in kept]
-
-
 def _sibling(run: RunSummary) -> str | None:
     """Return the newest other finished run that `compare` would take: the same task and corpus."""
     for other in reversed(list_runs()):

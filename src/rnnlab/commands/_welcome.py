@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rnnlab.commands._details import next_commands, side_by_side
+from rnnlab.commands._details import next_commands
 from rnnlab.commands.runs import duration, score
 from rnnlab.runs import RunSummary, list_runs, outputs_root
+from rnnlab.wording import side_by_side
 
 FIRST_STEPS = [
     ("rnnlab train task=sentiment model=lstm", "a first model, of reviews"),

@@ -18,14 +18,13 @@ from rnnlab.commands._details import (
     plain_name,
     read_details,
     shown_curves,
-    side_by_side,
 )
 from rnnlab.commands._tables import print_confusion, print_json, print_table
 from rnnlab.commands.runs import STYLES, row
 from rnnlab.reports.axes import number
 from rnnlab.reports.curves import Curve
 from rnnlab.reports.terminal import plot, sparkline, takes_only_ascii
-from rnnlab.wording import better
+from rnnlab.wording import better, side_by_side
 
 _PLOT_HEIGHT = 10
 _SPARK_WIDTH = 24

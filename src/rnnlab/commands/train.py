@@ -18,7 +18,7 @@ from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
-from rnnlab.commands._details import next_commands, side_by_side
+from rnnlab.commands._details import next_commands
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
 from rnnlab.commands._held_out import held_out
 from rnnlab.commands._launch import end_with_parent, is_supervised, tell_name
@@ -52,6 +52,7 @@ from rnnlab.training.place import Place, this_place
 from rnnlab.training.precision import autocast
 from rnnlab.training.signals import Interrupted
 from rnnlab.training.trainer import Trainer
+from rnnlab.wording import side_by_side
 
 if TYPE_CHECKING:
     from rnnlab.training.ranks import Ranks
