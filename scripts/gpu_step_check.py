@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,8 @@ import torch
 from rnnlab.benchmarks.steps.cases import CASES, TrainCase
 from rnnlab.benchmarks.steps.feed import Feed, given_task, make_feed, settings
 from rnnlab.errors import DivergedError
-from rnnlab.training.trainer import Trainer
+from rnnlab.training.alone import Alone
+from rnnlab.training.state import TrainingState
 
 WARM_UP_STEPS = 3
 STEPS = 20
@@ -57,22 +57,22 @@ def check(case: TrainCase, device: torch.device) -> list[str]:
     problems = []
     expected, _ = losses(case, feed, torch.device("cpu"))
     try:
-        found, trainer = losses(case, feed, device)
+        found, state = losses(case, feed, device)
     except RuntimeError as error:  # a wait, if torch was told to refuse it
         return [f"a step failed: {str(error).splitlines()[0]}"]
     worst = max(abs(a - b) / b for a, b in zip(found, expected, strict=True))
     if not worst <= TOLERANCE:
         problems.append(f"losses are {worst:.1e} away from the CPU's, wanted at most {TOLERANCE:.0e}")
-    return problems + check_divergence(trainer)
+    return problems + check_divergence(state)
 
 
-def losses(case: TrainCase, feed: Feed, device: torch.device) -> tuple[list[float], Trainer]:
+def losses(case: TrainCase, feed: Feed, device: torch.device) -> tuple[list[float], TrainingState]:
     """Train some steps, the last of them without a wait; return the loss of each window."""
     config = settings(case)
     task = given_task(case, feed)
     torch.manual_seed(1)
     model = task.build_model(config.model).to(device)
-    trainer = Trainer(task, model, config, Path(), device, report=lambda facts: None)
+    state = TrainingState(task, model, config, device, Alone())
     windows = task.train_windows(0)
     kept: list[torch.Tensor] = []
     nats = task.nats
@@ -83,32 +83,32 @@ def losses(case: TrainCase, feed: Feed, device: torch.device) -> tuple[list[floa
 
     setattr(task, "nats", keep)  # noqa: B010 - whatever its arguments are
     for index in range(WARM_UP_STEPS):
-        trainer.steps.make([windows[index % len(windows)]], trainer.counters)
+        state.steps.make([windows[index % len(windows)]], state.counters)
     with no_waits(device):
         for index in range(WARM_UP_STEPS, STEPS):
-            trainer.steps.make([windows[index % len(windows)]], trainer.counters)
-    trainer.steps.read(trainer.counters)
+            state.steps.make([windows[index % len(windows)]], state.counters)
+    state.steps.read(state.counters)
     task.nats = nats
-    return [float(loss.detach()) for loss in kept], trainer
+    return [float(loss.detach()) for loss in kept], state
 
 
-def check_divergence(trainer: Trainer) -> list[str]:
+def check_divergence(state: TrainingState) -> list[str]:
     """Spoil losses; return what is wrong with what follows."""
-    task, window = trainer.task, trainer.task.train_windows(0)[0]
-    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
-    nats, step = task.nats, trainer.counters.step
+    task, window = state.task, state.task.train_windows(0)[0]
+    before = [parameter.detach().clone() for parameter in state.model.parameters()]
+    nats, step = task.nats, state.counters.step
     try:
         setattr(task, "nats", lambda *arguments: nats(*arguments) * math.nan)  # noqa: B010
         for _ in range(LIMIT):
-            trainer.steps.make([window], trainer.counters)
-        trainer.steps.read(trainer.counters)
+            state.steps.make([window], state.counters)
+        state.steps.read(state.counters)
         problems = ["losses of nan ended nothing"]
     except DivergedError as error:
         wanted = f"at step {step + LIMIT - 1} "
         problems = [] if wanted in str(error) else [f"the error does not say {wanted!r}: {error}"]
     finally:
         task.nats = nats
-    if any(not one.equal(other) for one, other in zip(before, trainer.model.parameters(), strict=True)):
+    if any(not one.equal(other) for one, other in zip(before, state.model.parameters(), strict=True)):
         problems.append("a loss of nan changed a weight")
     return problems
 

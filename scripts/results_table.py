@@ -12,17 +12,16 @@ from collections import defaultdict
 from statistics import mean, stdev
 from typing import Any
 
-from rnnlab.runs import list_runs, read_json
-
-# What may differ between runs of one row: it changes how fast and where, not what is learned.
-IGNORED = ("seed", "name", "resume")
-IGNORED_OF_TRAINER = ("device", "profile", "threads", "tune_allocator")
+from rnnlab.config import NO_HYPERPARAMETERS
+from rnnlab.run_list import list_runs
+from rnnlab.runs import read_json
 
 
 def recipe(config: dict[str, Any]) -> str:
-    """The settings that make a run what it is, as a key."""
-    kept = {key: value for key, value in config.items() if key not in IGNORED}
-    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in IGNORED_OF_TRAINER}
+    """The settings that make a run what it is, its seed aside, as a key."""
+    ignored = NO_HYPERPARAMETERS | {"seed"}
+    kept = {key: value for key, value in config.items() if key not in ignored}
+    kept["trainer"] = {key: value for key, value in config["trainer"].items() if f"trainer.{key}" not in ignored}
     return json.dumps(kept, sort_keys=True)
 
 

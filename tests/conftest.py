@@ -12,12 +12,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from rnnlab.cli import main
 
 Train = Callable[..., Path]
+
+# Speed is not asserted: on a busy machine any example may take long.
+hypothesis.settings.register_profile("rnnlab", deadline=None)
+hypothesis.settings.load_profile("rnnlab")
 
 
 def tiny(task: str, corpora: dict[str, Path], *overrides: str) -> list[str]:

@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspection": {"cells", "data.windows"},
     "diagnosis": {"json_files", "reports.curves"},
     "reports": {"wording"},
-    "sweeps": {"commandline", "config", "runs", "training.signals", "wording"},
+    "sweeps": {"commandline", "config", "run_lock", "runs", "training.signals", "wording"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "lessons": {
         "cells",
@@ -35,7 +35,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
     "training": {"config", "disk", "json_files", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
-    "commandline": {"cli", "config", "plugins", "schema", "wording", "runs", "selection", "lessons.catalogue"},
+    "commandline": {
+        "cli",
+        "config",
+        "plugins",
+        "schema",
+        "wording",
+        "run_list",
+        "runs",
+        "selection",
+        "lessons.catalogue",
+    },
 }
 WINGS = {*MAY_IMPORT, "commands"}
 TORCH_FREE_MODULES = {
@@ -43,6 +53,8 @@ TORCH_FREE_MODULES = {
     "config",
     "schema",
     "runs",
+    "run_list",
+    "run_lock",
     "json_files",
     "disk",
     "plugins",

@@ -154,10 +154,10 @@ def test_changing_a_setting_alone_changes_the_run(key, train, corpora, tmp_path,
         (tmp_path / "columns.csv").write_text("text,other,label,mark\n" + "\n".join(rows) + "\n")
         context = (f"task.corpus={tmp_path / 'columns.csv'}",)
     written: list[str] = []
-    from rnnlab.training import trainer
+    from rnnlab.training import savepoints
 
-    save = trainer.save_checkpoint
-    monkeypatch.setattr(trainer, "save_checkpoint", lambda *a, **k: written.append(save(*a, **k).name))
+    save = savepoints.save_checkpoint
+    monkeypatch.setattr(savepoints, "save_checkpoint", lambda *a, **k: written.append(save(*a, **k).name))
     before = outcome(train(task, *context, name="before"), list(written))
     written.clear()
     kept = [override for override in context if override.partition("=")[0] != key]

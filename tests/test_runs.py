@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from rnnlab import runs
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
+from rnnlab.run_lock import lock_run
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +51,7 @@ def test_a_name_of_the_users_that_is_taken_is_refused_and_points_to_resume():
 def test_a_new_run_is_its_process_s_alone(outputs: Path):
     with runs.begin_run("mine", exact=True) as folder:
         assert folder == outputs / "mine"
-        with pytest.raises(FolderInUseError, match=f"in use by process {os.getpid()}"), runs.lock_run(folder):
+        with pytest.raises(FolderInUseError, match=f"in use by process {os.getpid()}"), lock_run(folder):
             pass
 
 
@@ -86,7 +84,7 @@ def test_a_folder_that_holds_a_run_or_anything_else_is_never_taken_over(outputs:
 def test_who_gets_the_lock_after_another_has_begun_does_not_write_over_it(outputs: Path, monkeypatch):
     """Two processes find the same empty folder; the slower one locks it when the quicker one is done."""
     folder = runs.create_run("mine", exact=True)
-    lock = runs.lock_run
+    lock = lock_run
 
     def slow(path: Path):
         (folder / "run.json").write_text("{}")
@@ -198,52 +196,3 @@ def test_damaged_json_is_a_checkpoint_error(tmp_path: Path, content: str, words:
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(CheckpointError, match=rf"run.json is damaged: .*{words}"):
         runs.read_json(path)
-
-
-def test_runs_are_listed_oldest_first_with_their_score():
-    make_run("late", {"status": "done", "metrics": {"valid/perplexity": 9.0}}, created="2025-01-01T00:00:00+00:00")
-    make_run(
-        "early",
-        {
-            "status": "done",
-            "metric": "valid/perplexity",
-            "metrics": {"valid/loss": 1.0, "valid/perplexity": 8.5, "test/perplexity": 8.25},
-            "steps": 30,
-            "seconds": 1.5,
-        },
-        config={"task": {"name": "next_word"}},
-        choices={"model": "lstm", "task": "next_word"},
-    )
-    early, late = runs.list_runs()
-    assert (early.name, late.name) == ("early", "late")
-    assert (early.task, early.model, early.status, early.steps, early.seconds) == ("next_word", "lstm", "done", 30, 1.5)
-    assert (early.metric, early.value) == ("test/perplexity", 8.25), "the test split's score if there is one"
-    assert (late.metric, late.value) == ("valid/perplexity", 9.0)
-
-
-def test_a_run_whose_process_is_gone_was_killed():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    make_run("gone", {"status": "running", "pid": process.pid})
-    make_run("here", {"status": "running", "pid": os.getpid()})
-    assert {run.name: run.status for run in runs.list_runs()} == {"gone": "killed", "here": "running"}
-
-
-def test_a_lock_tells_more_than_a_process_number_that_is_taken_again():
-    folder = make_run("locked", {"status": "running", "pid": os.getpid()})
-    with runs.lock_run(folder):
-        assert runs.summarize(folder).status == "running"
-        with pytest.raises(FolderInUseError, match=f"in use by process {os.getpid()}"), runs.lock_run(folder):
-            pass
-    assert runs.summarize(folder).status == "killed"
-
-
-def test_damaged_and_odd_runs_do_not_hide_the_others(outputs: Path):
-    make_run("good", {"status": "done"})
-    (make_run("torn") / "run.json").write_text("{")
-    odd = make_run("odd")
-    (odd / "run.json").write_text(json.dumps({"config": [], "choices": 3, "created": "yesterday"}))
-    (odd / "result.json").write_text(json.dumps({"status": 7, "metrics": "x", "steps": "many"}))
-    (outputs / "stray-file").write_text("")
-    assert {run.name: run.status for run in runs.list_runs()} == {"good": "done", "torn": "damaged", "odd": "7"}
-    assert runs.run_names() == ["good", "odd", "torn"]

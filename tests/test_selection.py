@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.errors import ConfigError
-from rnnlab.runs import RunSummary
+from rnnlab.run_list import RunSummary
 from rnnlab.selection import FILTERS, STATUSES, choose
 
 

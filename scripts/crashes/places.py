@@ -12,8 +12,9 @@ import torch
 from rnnlab import startup
 from rnnlab.commands import train as train_module
 from rnnlab.tasks.base import Scores
-from rnnlab.training import logs
-from rnnlab.training import trainer as trainer_module
+from rnnlab.training import logs, savepoints
+from rnnlab.training.savepoints import Savepoints
+from rnnlab.training.scoring import Scoring
 from rnnlab.training.trainer import Trainer
 
 Act = Callable[[], None]
@@ -28,7 +29,7 @@ def die() -> None:
 
 def tell_at_first_step(tell: Act) -> None:
     """Tell when the first step of this process is made."""
-    at_call("_step", tell, after=True)(tell)
+    at_call(Trainer, "_step", tell, after=True)(tell)
 
 
 def tell_at_once(tell: Act) -> None:
@@ -44,28 +45,28 @@ def tell_at_once(tell: Act) -> None:
 
 def at_step(number: int, act: Act = die, *, after: bool = False) -> Before:
     """Act when `number` updates are made, before the next, or right after it."""
-    return _around("_step", act, lambda trainer: trainer.counters.step == number, after=after)
+    return _around(Trainer, "_step", act, lambda trainer: trainer.counters.step == number, after=after)
 
 
-def at_call(method: str, act: Act = die, nth: int = 1, *, after: bool = False) -> Before:
-    """Act before the nth call of a trainer's method in this process, or after it."""
+def at_call(owner: type, method: str, act: Act = die, nth: int = 1, *, after: bool = False) -> Before:
+    """Act before the nth call of a method of the trainer or one of its parts in this process, or after it."""
     calls: list[int] = []
 
-    def is_it(trainer: Trainer) -> bool:
+    def is_it(part: Any) -> bool:
         calls.append(1)
         return len(calls) == nth
 
-    return _around(method, act, is_it, after=after)
+    return _around(owner, method, act, is_it, after=after)
 
 
 def in_evaluation(act: Act = die, split: str = "valid") -> Before:
     """Act in the middle of scoring a split."""
 
     def before(tell: Act) -> None:
-        score, evaluate = Trainer.score, torch.nn.Module.eval
+        score, evaluate = Scoring.score, torch.nn.Module.eval
         struck = split
 
-        def scored(self: Trainer, split: str) -> Scores:
+        def scored(self: Scoring, split: str) -> Scores:
             if split == struck:
                 # The scoring itself puts the model into evaluation mode, once its windows are made.
                 def evaluating(self: torch.nn.Module) -> torch.nn.Module:
@@ -76,7 +77,7 @@ def in_evaluation(act: Act = die, split: str = "valid") -> Before:
                 torch.nn.Module.eval = evaluating
             return score(self, split)
 
-        Trainer.score = scored
+        Scoring.score = scored
 
     return before
 
@@ -113,11 +114,11 @@ def both(*patches: Before) -> Before:
     return before
 
 
-def _around(method: str, act: Act, is_it: Callable[[Trainer], bool], *, after: bool = False) -> Before:
+def _around(owner: type, method: str, act: Act, is_it: Callable[[Any], bool], *, after: bool = False) -> Before:
     def before(tell: Act) -> None:
-        real = getattr(Trainer, method)
+        real = getattr(owner, method)
 
-        def call(self: Trainer, *arguments: Any, **keywords: Any) -> Any:
+        def call(self: Any, *arguments: Any, **keywords: Any) -> Any:
             struck = is_it(self)
             if struck and not after:
                 act()
@@ -126,7 +127,7 @@ def _around(method: str, act: Act, is_it: Callable[[Trainer], bool], *, after: b
                 act()
             return result
 
-        setattr(Trainer, method, call)
+        setattr(owner, method, call)
 
     return before
 
@@ -134,16 +135,18 @@ def _around(method: str, act: Act, is_it: Callable[[Trainer], bool], *, after: b
 # Where a run of 24 steps, evaluated every 6 and saved every 4, is killed; in this order, one after another.
 PLACES: dict[str, Before] = {
     "before the first checkpoint": at_step(2),
-    "when the first checkpoint is due": at_call("_save"),
+    "when the first checkpoint is due": at_call(Savepoints, "save"),
     "in the middle of a pass": at_step(9),
-    "between two passes": _around("_train_epoch", die, lambda run: (run.counters.epoch, run.counters.index) == (1, 0)),
-    "before an evaluation": at_call("_evaluate"),
+    "between two passes": _around(
+        Trainer, "_train_epoch", die, lambda run: (run.counters.epoch, run.counters.index) == (1, 0)
+    ),
+    "before an evaluation": at_call(Trainer, "_evaluate"),
     "in an evaluation": in_evaluation(),
-    "between evaluation and checkpoint": at_call("_evaluate", after=True),
+    "between evaluation and checkpoint": at_call(Trainer, "_evaluate", after=True),
     "after the last step": at_step(23, after=True),
-    "before the test score": at_call("_finish"),
+    "before the test score": at_call(Scoring, "test"),
     "in the test score": in_evaluation(split="test"),
-    "after the test score": at_call("_finish", after=True),
+    "after the test score": at_call(Scoring, "test", after=True),
 }
 
 
@@ -151,14 +154,14 @@ def forgetting(forget: Callable[[dict[str, Any]], None]) -> Before:
     """Let a resumed run forget a part of what its checkpoint holds."""
 
     def before(tell: Act) -> None:
-        load = trainer_module.load_training
+        load = savepoints.load_training
 
         def loaded(*arguments: Any, **keywords: Any) -> Any:
             weights, saved = load(*arguments, **keywords)
             forget(saved)
             return weights, saved
 
-        trainer_module.load_training = loaded
+        savepoints.load_training = loaded
 
     return before
 

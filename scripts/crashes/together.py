@@ -25,6 +25,7 @@ from crashes.places import (
     tell_at_first_step,
     tell_at_once,
 )
+from rnnlab.training.savepoints import Savepoints
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129, signal.SIGUSR1: 0}
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -68,7 +69,7 @@ _PLACES: dict[str, Callable[[Act], Before]] = {
     "while the corpus is read": in_reading,
     "in a step": lambda act: at_step(5, act),
     "in an evaluation": in_evaluation,
-    "in a checkpoint's writing": lambda act: at_call("_save", act, nth=2),
+    "in a checkpoint's writing": lambda act: at_call(Savepoints, "save", act, nth=2),
     "in the test score": lambda act: in_evaluation(act, "test"),
 }
 

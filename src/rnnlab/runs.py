@@ -16,78 +16,34 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rnnlab.disk import cannot_write, probe
-from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError, UserError
+from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
 from rnnlab.json_files import read_json, sync_folder, write_json
+from rnnlab.run_lock import LOCK, UNFINISHED, lock_run
 from rnnlab.wording import did_you_mean
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 __all__ = [
-    "RunSummary",
     "check_free",
     "check_name",
     "create_run",
     "find_run",
     "is_run",
-    "list_runs",
-    "lock_run",
     "outputs_root",
     "read_json",
+    "run_folders",
     "run_name",
     "run_names",
-    "summarize",
     "telling_name",
     "write_json",
 ]
 
-FORMAT = 1
 _MAX_NAME_BYTES = 200  # a part of a name; file systems allow 255, and -2 or a temporary suffix must still fit
 _MAX_TELLING = 80  # characters of a name made of settings
 _MAX_DEPTH = 4  # sweep-1/3-lstm is 2
-_LOCK = ".lock"
-_UNFINISHED = ".*.json.*.tmp"  # what a killed write_json leaves
 _LINK = re.compile(r"last|best|\.tmp-(last|best)-\d+")
-_OF_A_START = {_LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # before run.json
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """One line of `rnnlab runs`.
-
-    Attributes:
-        name: Its folder under outputs/, what `run=` takes.
-        path: The folder.
-        task: The task's name, "" if unknown; the same for `model`.
-        status: running, done, failed, stopped; killed: it says running, but its process is gone; damaged: run.json or
-            result.json cannot be read; unknown: no result.json.
-        metric: TensorBoard tag of the score shown: the test split's if it was scored, else the selection metric.
-        value: That score.
-        steps: Optimizer updates.
-        seconds: Time spent training.
-        created: UTC.
-        error: Why it failed.
-    """
-
-    name: str
-    path: Path
-    task: str
-    model: str
-    status: str
-    metric: str | None
-    value: float | None
-    steps: int | None
-    seconds: float | None
-    created: datetime | None
-    error: str | None
+_OF_A_START = {LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # before run.json
 
 
 def outputs_root() -> Path:
@@ -271,54 +227,14 @@ def is_run(folder: Path) -> bool:
 def run_names() -> list[str]:
     """Return the names of all runs, sorted."""
     root = outputs_root()
-    return sorted(folder.relative_to(root).as_posix() for folder in _run_folders(root))
-
-
-def list_runs() -> list[RunSummary]:
-    """Return all runs, oldest first; what cannot be read is listed as damaged."""
-    root = outputs_root()
-    found = [_summary(folder.relative_to(root).as_posix(), folder) for folder in _run_folders(root)]
-    return sorted(found, key=lambda run: (run.created.timestamp() if run.created else 0.0, run.name))
-
-
-def summarize(folder: Path) -> RunSummary:
-    """Return one run's line."""
-    return _summary(run_name(folder), folder)
-
-
-@contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
-    """Keep a run to this process while the block runs; the lock goes with the process, even if it is killed.
-
-    Raises:
-        FolderInUseError: Another process holds it.
-        CannotWriteError: The lock cannot be made.
-    """
-    try:
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise cannot_write(folder, error, "to") from None
-    try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.read(descriptor, 32).decode(errors="replace").strip()
-                raise FolderInUseError(f"{folder} is in use by process {holder or 'of another user'}") from None
-        for path in folder.glob(_UNFINISHED):
-            path.unlink(missing_ok=True)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+    return sorted(folder.relative_to(root).as_posix() for folder in run_folders(root))
 
 
 def _never_began(folder: Path) -> bool:
     """Whether a folder is empty, or a start that did not live to write run.json left it."""
     try:
         return not folder.is_symlink() and all(
-            path.name in _OF_A_START or path.match(_UNFINISHED) for path in folder.iterdir()
+            path.name in _OF_A_START or path.match(UNFINISHED) for path in folder.iterdir()
         )
     except OSError:
         return False
@@ -337,7 +253,7 @@ def _taken(name: str) -> FolderInUseError:
     return FolderInUseError(f"there is a run '{name}' in {outputs_root()} already; {advice}")
 
 
-def _run_folders(root: Path) -> Iterator[Path]:
+def run_folders(root: Path) -> Iterator[Path]:
     """Yield the run folders below a folder; runs are not searched for further runs."""
     pending = [(root, 0)]
     while pending:
@@ -352,83 +268,3 @@ def _run_folders(root: Path) -> Iterator[Path]:
                 yield entry
             elif depth + 1 < _MAX_DEPTH:
                 pending.append((entry, depth + 1))
-
-
-def _summary(name: str, folder: Path) -> RunSummary:
-    """Read one run's line from its JSON files."""
-    try:
-        run = read_json(folder / "run.json")
-        result = read_json(folder / "result.json") if (folder / "result.json").is_file() else {}
-    except UserError as error:
-        return RunSummary(name, folder, "", "", "damaged", None, None, None, None, None, str(error))
-    status = str(result.get("status", "unknown"))
-    if status == "running" and not _is_alive(folder, result.get("pid")):
-        status = "killed"
-    metric, value = _score(result)
-    choices = _dict(run.get("choices"))
-    task = _dict(_dict(run.get("config")).get("task")).get("name") or choices.get("task") or ""
-    error = result.get("error")
-    return RunSummary(
-        name=name,
-        path=folder,
-        task=str(task),
-        model=str(choices.get("model", "")),
-        status=status,
-        metric=metric,
-        value=value,
-        steps=int(steps) if (steps := _number(result.get("steps"))) is not None else None,
-        seconds=_number(result.get("seconds")),
-        created=_time(run.get("created")),
-        error=str(error) if error else None,
-    )
-
-
-def _score(result: dict[str, Any]) -> tuple[str | None, float | None]:
-    """Return the score to show: of the test split if there is one, else the selection metric."""
-    metrics = _dict(result.get("metrics"))
-    metric = str(result.get("metric") or next((tag for tag in metrics if tag.startswith(("test/", "valid/"))), ""))
-    test = f"test/{metric.partition('/')[2] or metric}"
-    shown = test if test in metrics else metric
-    value = _number(metrics.get(shown))
-    return (shown, value) if value is not None else (None, None)
-
-
-def _is_alive(folder: Path, pid: Any) -> bool:
-    """Whether the process of a run still runs: it holds the lock, or, where there is none, its number is taken."""
-    if fcntl is not None and (folder / _LOCK).is_file():
-        try:
-            with (folder / _LOCK).open() as stream:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass  # a file system without locks
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # another user's
-    return True
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    """Return a dict, an empty one in place of anything else: the file may be an older one, or edited."""
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float | None:
-    """Return a number or None."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _time(value: Any) -> datetime | None:
-    """Read an ISO time; None if it is none."""
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from operator import itemgetter
 
 from rnnlab.errors import ConfigError
-from rnnlab.runs import RunSummary
+from rnnlab.run_list import RunSummary
 from rnnlab.wording import better, did_you_mean
 
 STATUSES = ("done", "running", "failed", "killed", "damaged", "stopped", "unknown")

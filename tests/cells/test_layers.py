@@ -61,7 +61,7 @@ def everything(layer: nn.Module, x: Tensor, state, lengths: Tensor | None) -> li
     return [y, *as_tuple(final), *gradients]
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_outputs_states_and_every_gradient_equal_torch_nn(data: st.DataObject) -> None:
     ours, theirs = PAIRS[data.draw(st.sampled_from(sorted(PAIRS)))]

@@ -58,7 +58,7 @@ def results_and_gradients(run, cell: str, x: Tensor, state, weights: Weights, le
     return outputs + list(torch.autograd.grad(loss, [x, *state, *(w for w in weights if w is not None)]))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_values_and_every_gradient_equal_the_equations(data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -9,7 +9,8 @@ import pytest
 
 from rnnlab.commands.rm import main
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
-from rnnlab.runs import create_run, lock_run, write_json
+from rnnlab.run_lock import lock_run
+from rnnlab.runs import create_run, write_json
 
 
 @pytest.fixture(autouse=True)

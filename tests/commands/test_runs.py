@@ -12,6 +12,7 @@ import pytest
 from rnnlab import runs
 from rnnlab.commands.runs import duration, main, score, score_heading
 from rnnlab.errors import ConfigError
+from rnnlab.run_list import list_runs
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_a_run_is_one_line_with_score_steps_time_status_and_age(capsys: pytest.C
 )
 def test_a_score_says_which_way_it_improves(metric: str, encoding: str, shown: str):
     make_run("a", "done")
-    (run,) = runs.list_runs()
+    (run,) = list_runs()
     assert score(replace(run, metric=metric, value=0.9), encoding) == shown
     assert score_heading(encoding).isascii() == shown.isascii() or metric == "valid/unheard_of"
 

@@ -264,15 +264,15 @@ def test_another_search_does_not_go_on_in_the_folder_of_the_first(outputs: Path,
 TRAP = """
 import os, signal, sys
 from rnnlab.cli import main
-from rnnlab.training.trainer import Trainer
-save = Trainer._save
+from rnnlab.training.savepoints import Savepoints
+save = Savepoints.save
 def trapped(self, *arguments, **keywords):
     save(self, *arguments, **keywords)
-    if self._seed == 1 and "resume" not in " ".join(sys.argv):
+    if self._state.config.seed == 1 and "resume" not in " ".join(sys.argv):
         raise RuntimeError("boom")
-    if self._seed == 2 and "resume" not in " ".join(sys.argv):
+    if self._state.config.seed == 2 and "resume" not in " ".join(sys.argv):
         os.kill(os.getpid(), signal.SIGKILL)
-Trainer._save = trapped
+Savepoints.save = trapped
 sys.exit(main(sys.argv[4:]))
 """
 

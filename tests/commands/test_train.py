@@ -13,10 +13,13 @@ import pytest
 import torch
 
 from rnnlab.cli import main
-from rnnlab.runs import list_runs, read_json
+from rnnlab.run_list import list_runs
+from rnnlab.runs import read_json
 from rnnlab.tasks.music import Music
-from rnnlab.training import trainer as trainer_module
-from rnnlab.training.trainer import Progress, Trainer
+from rnnlab.training import savepoints
+from rnnlab.training.logs import Progress
+from rnnlab.training.savepoints import Savepoints
+from rnnlab.training.scoring import Scoring
 
 METRICS = {
     "next_word": {"loss", "perplexity"},
@@ -217,7 +220,7 @@ def test_a_signal_while_the_corpus_is_read_ends_the_command_at_once(train, outpu
 def test_a_signal_while_the_test_split_is_scored_leaves_a_run_that_can_go_on(train, monkeypatch, capsys):
     whole = train("music", name="whole")
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_finish", lambda self: signal.raise_signal(signal.SIGTERM))
+        patch.setattr(Scoring, "test", lambda self: signal.raise_signal(signal.SIGTERM))
         run = train("music", exit_code=143)
     assert "error: stopped by SIGTERM; go on: rnnlab train resume=run" in capsys.readouterr().err
     stopped = read_json(run / "result.json")
@@ -229,11 +232,11 @@ def test_a_signal_while_the_test_split_is_scored_leaves_a_run_that_can_go_on(tra
 def test_sigusr1_saves_and_goes_on(train, monkeypatch):
     whole = train("music", name="whole")
     saved = []
-    save = trainer_module.save_checkpoint
+    save = savepoints.save_checkpoint
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "update", lambda self, step, *rest: step == 2 and signal.raise_signal(signal.SIGUSR1))
         patch.setattr(
-            trainer_module, "save_checkpoint", lambda *given, **more: saved.append(given[1]) or save(*given, **more)
+            savepoints, "save_checkpoint", lambda *given, **more: saved.append(given[1]) or save(*given, **more)
         )
         run = train("music")
     assert saved == [2, 4]
@@ -251,7 +254,7 @@ def test_a_run_that_died_before_its_first_checkpoint_is_resumed_from_its_beginni
         raise Death
 
     with monkeypatch.context() as patch, pytest.raises(Death):
-        patch.setattr(Trainer, "_save", die)
+        patch.setattr(Savepoints, "save", die)
         train("sentiment", "model.dropout=0.4")
     run = whole.parent / "run"
     assert not (run / "checkpoints").exists()

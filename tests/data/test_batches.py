@@ -24,7 +24,7 @@ def valid_part(tensor, lengths):
     return [tensor[:length, row].tolist() for row, length in enumerate(lengths)]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     sizes=st.lists(st.integers(2, 30), min_size=1, max_size=40),
     batch_size=st.integers(1, 9),

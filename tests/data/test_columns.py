@@ -32,7 +32,7 @@ def test_the_alphabet_stands_in_columns_as_drawn():
     assert lengths.tolist() == [4, 4, 3]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(**sizes, random_lengths=st.booleans())
 def test_every_token_but_the_first_is_predicted_once_from_the_one_before(
     num_tokens, batch_size, bptt_len, random_lengths
@@ -45,7 +45,7 @@ def test_every_token_but_the_first_is_predicted_once_from_the_one_before(
     assert source.num_targets == num_tokens - 1 == sum(window.num_targets for window in windows_of(source))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(**sizes)
 def test_columns_differ_by_one_step_at_most_and_only_the_last_window_shows_it(num_tokens, batch_size, bptt_len):
     batch_size = min(batch_size, num_tokens - 1)

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnlab.data.vocabulary import PAD, UNK, Vocabulary
@@ -75,7 +75,6 @@ def test_id_of_does_not_fall_back_to_unk():
         vocabulary.id_of("emu")
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, unique=True))
 def test_json_gives_back_the_same_vocabulary_and_hash(tokens):
     vocabulary = Vocabulary(tokens)

@@ -33,7 +33,7 @@ def test_shapes(cell, bidirectional, pooling):
     assert h.shape == (4 if bidirectional else 2, 2, 4)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     cell=st.sampled_from(CELLS),
     pooling=st.sampled_from(POOLINGS),

@@ -88,7 +88,7 @@ def test_no_gradient_reaches_a_token_of_the_window_before(cell):
     assert model.embedding.weight.grad.abs().sum(1).gt(0).tolist() == [False] * 3 + [True] * 2 + [False] * 2
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     cell=st.sampled_from(CELLS),
     lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4),

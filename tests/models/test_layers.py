@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from rnnlab.cells import GRU, LSTM, RNN
 from rnnlab.models import Classifier, LanguageModel
-from rnnlab.models.layers import OneHot, build_embedding, build_recurrent, draw_uniform
+from rnnlab.models.layers import OneHot, build_embedding, build_recurrent, start_uniformly
 
 
 def test_one_hot_vectors_have_a_one_at_the_tokens_place():
@@ -48,7 +48,7 @@ def test_an_unknown_embedding_is_refused():
 
 @pytest.mark.parametrize(("cell", "kind"), [("rnn", RNN), ("lstm", LSTM), ("gru", GRU)])
 def test_a_cell_is_built_by_its_name_with_the_sizes_asked_for(cell, kind):
-    stack = build_recurrent(cell, 7, 5, num_layers=2, bidirectional=True, dropout=0.3)
+    stack = build_recurrent(7, cell=cell, hidden_size=5, num_layers=2, bidirectional=True, dropout=0.3)
     assert isinstance(stack, kind)
     sizes = (stack.input_size, stack.hidden_size, stack.num_layers, stack.bidirectional, stack.dropout)
     assert sizes == (7, 5, 2, True, 0.3)
@@ -56,31 +56,33 @@ def test_a_cell_is_built_by_its_name_with_the_sizes_asked_for(cell, kind):
 
 def test_an_unknown_cell_is_refused():
     with pytest.raises(ValueError, match="cell must be rnn, lstm or gru, got 'lstn'"):
-        build_recurrent("lstn", 7, 5)
+        build_recurrent(7, cell="lstn", hidden_size=5)
 
 
 def test_dropout_between_layers_is_off_without_a_between():
-    assert build_recurrent("gru", 3, 4, num_layers=1, dropout=0.5).dropout == 0.0  # and warns of nothing
+    assert (
+        build_recurrent(3, cell="gru", hidden_size=4, num_layers=1, dropout=0.5).dropout == 0.0
+    )  # and warns of nothing
 
 
 def test_settings_of_one_cell_reach_it():
-    assert build_recurrent("rnn", 3, 4, nonlinearity="relu").nonlinearity == "relu"
-    assert build_recurrent("rnn", 3, 4, initialisation="identity").weight_hh_l0.equal(torch.eye(4))
-    assert build_recurrent("lstm", 3, 4, forget_gate_bias=2.0).bias_ih_l0[4:8].tolist() == [2.0] * 4
+    assert build_recurrent(3, cell="rnn", hidden_size=4, nonlinearity="relu").nonlinearity == "relu"
+    assert build_recurrent(3, cell="rnn", hidden_size=4, initialisation="identity").weight_hh_l0.equal(torch.eye(4))
+    assert build_recurrent(3, cell="lstm", hidden_size=4, forget_gate_bias=2.0).bias_ih_l0[4:8].tolist() == [2.0] * 4
 
 
 def test_a_bad_argument_is_refused_by_the_cell():
     with pytest.raises(ValueError, match="hidden_size must be at least 1, got 0"):
-        build_recurrent("gru", 3, 0)
+        build_recurrent(3, cell="gru", hidden_size=0)
     with pytest.raises(ValueError, match="initialisation 'uniform' needs init_range"):
-        build_recurrent("gru", 3, 4, initialisation="uniform")
+        build_recurrent(3, cell="gru", hidden_size=4, initialisation="uniform")
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_extras_of_the_cells_reach_them(cell):
     extras = {"recurrent_dropout": 0.1, "weight_drop": 0.2, "zoneout": 0.3, "layer_norm": True}
     extras |= {"clip_state_grad": 2.0, "recompute": True}
-    stack = build_recurrent(cell, 3, 4, **extras)
+    stack = build_recurrent(3, cell=cell, hidden_size=4, **extras)
     assert stack.extras._asdict() == extras
     for model in (LanguageModel(5, cell=cell, **extras), Classifier(5, 2, cell=cell, **extras)):
         assert model.recurrent.extras._asdict() == extras
@@ -102,8 +104,9 @@ def test_a_uniform_start_leaves_layer_norm_where_it_starts():
 
 def test_a_uniform_start_draws_every_parameter_and_keeps_the_forget_gates_bias():
     torch.manual_seed(0)
-    model = nn.ModuleDict({"recurrent": LSTM(30, 20), "head": nn.Linear(20, 9)})
-    draw_uniform(model, model["recurrent"], 0.05, 3.0)
+    lstm = LSTM(30, 20, initialisation="uniform", init_range=0.05, forget_gate_bias=3.0)
+    model = nn.ModuleDict({"recurrent": lstm, "head": nn.Linear(20, 9)})
+    start_uniformly(model, lstm)
     forget = slice(20, 40)
     bias_ih, bias_hh = model["recurrent"].bias_ih_l0, model["recurrent"].bias_hh_l0
     assert bias_ih[forget].tolist() == [3.0] * 20

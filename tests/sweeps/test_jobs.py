@@ -11,7 +11,7 @@ import pytest
 from rnnlab.commandline.compose import compose_request, read_arguments
 from rnnlab.errors import FolderInUseError
 from rnnlab.json_files import read_json
-from rnnlab.runs import lock_run
+from rnnlab.run_lock import lock_run
 from rnnlab.sweeps.jobs import corpus_hash, identify, job_name, restored
 
 from .conftest import MakeJob, run

@@ -241,7 +241,7 @@ def test_training_windows_carry_the_state_and_say_where_sequences_begin(tasks, n
 
 def recurrent_of(config: ModelConfig):
     settings = stack_settings(config)
-    return build_recurrent(settings.pop("cell"), 3, settings.pop("hidden_size"), **settings)
+    return build_recurrent(3, **settings)
 
 
 def test_a_models_settings_reach_its_cells():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.compat.proto.tensor_pb2 import TensorProto  # pyright: ignore[reportAttributeAccessIssue]
 
 from rnnlab.config import (
     AdamConfig,
@@ -198,3 +199,18 @@ def scalars_fixture():
 @pytest.fixture(scope="session", name="differences")
 def differences_fixture():
     return differences
+
+
+@pytest.fixture
+def points():
+    """The numbers of a run by tag: {step: value}."""
+
+    def read(folder):
+        found = {}
+        for tag, step, content in scalars(folder):
+            tensor = TensorProto.FromString(content)
+            if tensor.float_val:
+                found.setdefault(tag, {})[step] = tensor.float_val[0]
+        return found
+
+    return read

@@ -101,11 +101,11 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(
     make, kept = trainer._step, {}
 
     def watched(group):
-        before = weights_of(trainer), str(trainer.optimizer.state), trainer.steps.state
+        before = weights_of(trainer), str(trainer.state.optimizer.state), trainer.steps.state
         values = make(group)
         kept[trainer.counters.step - 1] = (
             before,
-            (*(weights_of(trainer), str(trainer.optimizer.state), trainer.steps.state),),
+            (*(weights_of(trainer), str(trainer.state.optimizer.state), trainer.steps.state),),
         )
         return values
 

@@ -35,7 +35,7 @@ from rnnlab.config import (
 )
 from rnnlab.errors import CheckpointError, StoppedError
 from rnnlab.schema import plain, settings, train_settings
-from rnnlab.training import trainer as trainer_module
+from rnnlab.training import savepoints
 from rnnlab.training.formats import seal
 
 TASKS = ("next_word", "sentiment", "music")
@@ -99,10 +99,10 @@ def test_a_run_that_died_and_was_resumed_is_the_run_that_did_not(lab, tmp_path, 
         lab.fit_until(tmp_path / "resumed", config, stop, resume=number > 0)
     resumed = lab.resume(tmp_path / "resumed", config)
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
-    assert resumed.metrics == straight.metrics
-    assert resumed.details == straight.details
-    for name, tensor in straight.scored_model.state_dict().items():  # the best weights: those of the test score
-        assert resumed.scored_model.state_dict()[name].equal(tensor)
+    assert resumed.state.metrics == straight.state.metrics
+    assert resumed.scoring.details == straight.scoring.details
+    for name, tensor in straight.state.scored_model.state_dict().items():  # the best weights: those of the test score
+        assert resumed.state.scored_model.state_dict()[name].equal(tensor)
 
 
 def test_a_run_that_died_before_its_last_evaluation_shows_what_the_other_does(lab, tmp_path, differences):
@@ -229,7 +229,7 @@ def test_whatever_is_forgotten_shows(lab, tmp_path, differences, monkeypatch, fo
     )
     lab.fit(tmp_path / "straight", config)
     lab.fit_until(tmp_path / "resumed", config, 8)  # saved at 6, since when step 8 was logged
-    load = trainer_module.load_training
+    load = savepoints.load_training
 
     def load_and_forget(folder):
         weights, saved = load(folder)
@@ -237,7 +237,7 @@ def test_whatever_is_forgotten_shows(lab, tmp_path, differences, monkeypatch, fo
             forget(saved)
         return weights, saved
 
-    monkeypatch.setattr(trainer_module, "load_training", load_and_forget)
+    monkeypatch.setattr(savepoints, "load_training", load_and_forget)
     lab.resume(tmp_path / "resumed", config)
     found = differences(tmp_path / "straight", tmp_path / "resumed")
     for name in missed:
@@ -292,17 +292,17 @@ def test_a_signal_during_an_evaluation_stops_after_it(lab, tmp_path, differences
     config = lab.config(eval_every_steps=eval_every_steps, max_steps=10)
     lab.fit(tmp_path / "straight", config)
     trainer = lab.trainer(tmp_path / "stopped", config)
-    evaluate = trainer.score
+    evaluate = trainer.scoring.score
 
     def score(split):
         if split == "valid" and trainer.counters.step == 10:  # for 7, the evaluation after the last step
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(split)
 
-    trainer.score = score
+    trainer.scoring.score = score
     with pytest.raises(StoppedError, match="stopped by SIGTERM at step 10, state saved"):
         trainer.fit()
-    assert "test/loss" not in trainer.metrics
+    assert "test/loss" not in trainer.state.metrics
     lab.resume(tmp_path / "stopped", config)
     assert differences(tmp_path / "straight", tmp_path / "stopped") == []
 
@@ -312,7 +312,7 @@ def test_a_run_that_dies_while_it_is_scored_is_scored_again(lab, tmp_path, diffe
     config = lab.config(max_steps=8, eval_every_steps=5, checkpoint_every_steps=4, num_samples=0)
     straight = lab.fit(tmp_path / "straight", config)
     trainer = lab.trainer(tmp_path / "resumed", config)
-    evaluate, calls = trainer.score, []
+    evaluate, calls = trainer.scoring.score, []
 
     def score(scored):
         calls.append(scored)
@@ -320,12 +320,12 @@ def test_a_run_that_dies_while_it_is_scored_is_scored_again(lab, tmp_path, diffe
             raise InterruptedError
         return evaluate(scored)
 
-    trainer.score = score
+    trainer.scoring.score = score
     with pytest.raises(InterruptedError):
         trainer.fit()
     resumed = lab.resume(tmp_path / "resumed", config)
     assert differences(tmp_path / "straight", tmp_path / "resumed") == []
-    assert resumed.metrics == straight.metrics
+    assert resumed.state.metrics == straight.state.metrics
 
 
 def test_a_finished_run_is_only_scored_again(lab, tmp_path, differences):
@@ -334,7 +334,7 @@ def test_a_finished_run_is_only_scored_again(lab, tmp_path, differences):
     shutil.copytree(tmp_path / "first", tmp_path / "again", symlinks=True)
     again = lab.resume(tmp_path / "again", config)
     assert again.counters.step == 12
-    assert again.metrics == first.metrics
+    assert again.state.metrics == first.state.metrics
     assert differences(tmp_path / "first", tmp_path / "again") == []
 
 
@@ -388,11 +388,11 @@ def test_where_no_best_is_left_the_next_evaluation_chooses_one(lab, tmp_path, ca
     assert "it was the best: the next evaluation chooses anew" in caplog.text
     assert not (tmp_path / "checkpoints/best").exists()
     assert math.isnan(again.counters.best_score)
-    assert again.best_metrics == {}
+    assert again.state.best_metrics == {}
     again.fit()
     assert again.counters.best_step >= 6
     assert (tmp_path / "checkpoints/best").resolve().name == f"step-{again.counters.best_step:08d}"
-    assert again.metrics["valid/perplexity"] == again.counters.best_score, "scores and weights are of the same step"
+    assert again.state.metrics["valid/perplexity"] == again.counters.best_score, "and the weights are of that step"
 
 
 def test_a_run_may_be_moved_between_death_and_resumption(lab, tmp_path, differences):

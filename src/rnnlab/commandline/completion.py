@@ -151,7 +151,7 @@ def _plain(verb: str, words: list[str], current: str) -> list[str]:
 
 def _filters(current: str) -> list[str]:
     """Complete `rnnlab runs`: its keys, and the values that its runs have."""
-    from rnnlab.runs import list_runs
+    from rnnlab.run_list import list_runs
     from rnnlab.selection import FILTERS, ORDERS
 
     key, equals, start = current.partition("=")

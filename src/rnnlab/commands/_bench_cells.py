@@ -9,18 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnlab import __version__
 from rnnlab.benchmarks.cases import MODES, NUM_GATES, SHAPES, Case, list_cases
 from rnnlab.commandline.options import check_writable, names, one_line_errors
 from rnnlab.errors import ConfigError
-from rnnlab.json_files import write_json
 from rnnlab.wording import milliseconds
 
 if TYPE_CHECKING:
     from rnnlab.benchmarks.cells import Measured
-
-FORMAT = 1
-"""Of the JSON file; goes up when a reader would have to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +52,17 @@ def main(argv: list[str]) -> int:
     """
     request = read_request(argv)
     from rnnlab.benchmarks.cells import measure
-    from rnnlab.benchmarks.machine import load_average, machine_facts
+    from rnnlab.benchmarks.machine import machine_facts
     from rnnlab.benchmarks.parity import ParityError
+    from rnnlab.commands._bench_report import Report
     from rnnlab.hardware import set_threads, tune_allocator, usable_cores
 
     _refuse_bf16_without_instructions(request.cases)
     threads, cores = set_threads(request.threads or usable_cores()), usable_cores()
     # CPU time leaves out what else runs, which is what --load is about, and counts threads that wait as work.
     clock = time.process_time if threads == 1 and not request.load else time.perf_counter
-    facts = machine_facts(cores=cores, allocator_keeps=tune_allocator(), clock=clock)
-    report: dict[str, Any] = {
-        "format": FORMAT,
-        "benchmark": "cells",
-        "machine": {"rnnlab": __version__, **facts},
-        "settings": {"seconds": request.seconds, "load": request.load},
-        "load_average": {"start": load_average(), "end": None},
-        "cases": [],
-    }
+    machine = machine_facts(cores=cores, allocator_keeps=tune_allocator(), clock=clock)
+    report = Report("cells", machine, {"seconds": request.seconds, "load": request.load}, request.json)
     measured: list[tuple[Case, list[Measured]]] = []
     for case in request.cases:
         try:
@@ -83,11 +72,8 @@ def main(argv: list[str]) -> int:
             return 1
         print(progress(case, found), file=sys.stderr, flush=True)
         measured.append((case, found))
-        report["cases"].append(as_json(case, found))
-        report["load_average"]["end"] = load_average()
-        if request.json is not None:  # after every case: what was measured outlives Ctrl-C
-            write_json(request.json, report)
-    print_report(report, measured, load=request.load)
+        report.add(as_json(case, found))
+    print_report(report.content, measured, load=request.load)
     return 0
 
 

@@ -9,18 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnlab import __version__
 from rnnlab.benchmarks.cases import NUM_GATES
 from rnnlab.commandline.options import check_writable, names, one_line_errors
 from rnnlab.errors import ConfigError
-from rnnlab.json_files import write_json
 from rnnlab.wording import milliseconds
 
 if TYPE_CHECKING:
     from rnnlab.benchmarks.generate import Measured
-
-FORMAT = 1
-"""Of the JSON file; goes up when a reader would have to know."""
 
 _SIZES = ("num_tokens", "count", "hidden_size", "num_layers", "vocab_size")
 
@@ -40,24 +35,16 @@ def main(argv: list[str]) -> int:
     """
     options = _read_options(argv)
     from rnnlab.benchmarks.generate import measure
-    from rnnlab.benchmarks.machine import load_average, machine_facts
+    from rnnlab.benchmarks.machine import machine_facts
     from rnnlab.benchmarks.parity import ParityError
+    from rnnlab.commands._bench_report import Report
     from rnnlab.hardware import set_threads, tune_allocator, usable_cores
 
     threads = set_threads(options.threads or usable_cores())
     clock = time.process_time if threads == 1 else time.perf_counter
     sizes = {name: getattr(options, name) for name in _SIZES}
-    report: dict[str, Any] = {
-        "format": FORMAT,
-        "benchmark": "generate",
-        "machine": {
-            "rnnlab": __version__,
-            **machine_facts(cores=usable_cores(), allocator_keeps=tune_allocator(), clock=clock),
-        },
-        "settings": {"seconds": options.seconds, **sizes},
-        "load_average": {"start": load_average(), "end": None},
-        "cases": [],
-    }
+    machine = machine_facts(cores=usable_cores(), allocator_keeps=tune_allocator(), clock=clock)
+    report = Report("generate", machine, {"seconds": options.seconds, **sizes}, options.json)
     rows = []
     for cell in options.cells:
         try:
@@ -66,11 +53,8 @@ def main(argv: list[str]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
         rows.append(_row(found))
-        report["cases"].append(asdict(found))
-        report["load_average"]["end"] = load_average()
-        if options.json is not None:
-            write_json(options.json, report)
-    _print(report, rows)
+        report.add(asdict(found))
+    _print(report.content, rows)
     return 0
 
 

@@ -11,16 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from rnnlab import __version__
 from rnnlab.commandline.options import check_writable, names, one_line_errors
 from rnnlab.errors import ConfigError
-from rnnlab.json_files import write_json
 
 if TYPE_CHECKING:
     from rnnlab.benchmarks.start import Start
-
-FORMAT = 1
-"""Of the JSON file; goes up when a reader would have to know."""
 
 TASKS = {"sotu": "next_word", "ptb": "next_word", "wikitext-2": "next_word"}
 TASKS |= {"movie-reviews": "sentiment", "imdb": "sentiment", "trad-tunes": "music"}
@@ -41,22 +36,15 @@ def main(argv: list[str]) -> int:
         DataError: A run does not come to its first step.
     """
     options = _read_options(argv)
-    from rnnlab.benchmarks.machine import load_average, processor_name
+    from rnnlab.benchmarks.machine import processor_name
     from rnnlab.benchmarks.start import empty_cache, time_start
+    from rnnlab.commands._bench_report import Report
     from rnnlab.data.cache import cache_folder
     from rnnlab.hardware import usable_cores
 
-    report: dict[str, Any] = {
-        "format": FORMAT,
-        "benchmark": "start",
-        "machine": {
-            **{"rnnlab": __version__, "torch": version("torch"), "python": sys.version.split()[0]},
-            **{"processor": processor_name(), "cores": usable_cores()},
-        },
-        "settings": {"repeats": options.repeats},
-        "load_average": {"start": load_average(), "end": None},
-        "cases": [],
-    }
+    machine = {"torch": version("torch"), "python": sys.version.split()[0]}
+    machine |= {"processor": processor_name(), "cores": usable_cores()}
+    report = Report("start", machine, {"repeats": options.repeats}, options.json)
     rows: list[tuple[str, ...]] = []
     for corpus in options.corpora:
         settings = [f"task={TASKS[corpus]}", f"task.corpus={corpus}"]
@@ -66,13 +54,10 @@ def main(argv: list[str]) -> int:
             print(f"{corpus}: first time {first.seconds:.1f} s", end="; ", file=sys.stderr, flush=True)
             later = [time_start(settings, variables) for _ in range(options.repeats)]
         print(f"then {', '.join(f'{one.seconds:.1f}' for one in later)} s", file=sys.stderr, flush=True)
-        case = {"task": TASKS[corpus], "corpus": corpus, "first": asdict(first), "later": [asdict(x) for x in later]}
-        report["cases"].append(case)
-        report["load_average"]["end"] = load_average()
-        if options.json is not None:
-            write_json(options.json, report)
+        times = {"first": asdict(first), "later": [asdict(one) for one in later]}
+        report.add({"task": TASKS[corpus], "corpus": corpus, **times})
         rows.append(_row(corpus, first, later))
-    _print(report, rows)
+    _print(report.content, rows)
     return 0
 
 

@@ -9,18 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnlab import __version__
 from rnnlab.benchmarks.steps.cases import CASES, CONTENDERS, TrainCase
 from rnnlab.commandline.options import check_writable, names, one_line_errors
 from rnnlab.errors import ConfigError
-from rnnlab.json_files import write_json
 from rnnlab.wording import milliseconds
 
 if TYPE_CHECKING:
     from rnnlab.benchmarks.steps.race import Measured
-
-FORMAT = 1
-"""Of the JSON file; goes up when a reader would have to know."""
 
 SOURCES = ("synthetic", "corpus")
 
@@ -65,26 +60,19 @@ def main(argv: list[str]) -> int:
         CannotWriteError: The JSON file cannot be written.
     """
     request = read_request(argv)
-    from rnnlab.benchmarks.machine import load_average, machine_facts
+    from rnnlab.benchmarks.machine import machine_facts
     from rnnlab.benchmarks.parity import ParityError
     from rnnlab.benchmarks.steps.race import measure
+    from rnnlab.commands._bench_report import Report
     from rnnlab.hardware import plain_environment, set_threads, usable_cores
 
     threads = set_threads(request.threads or usable_cores())
     # As the workers: CPU time leaves out what else runs, and counts threads that wait as work.
     clock = time.process_time if threads == 1 else time.perf_counter
-    facts = machine_facts(cores=usable_cores(), allocator_keeps=False, clock=clock)
-    del facts["allocator"]  # each contender says its own
-    report: dict[str, Any] = {
-        "format": FORMAT,
-        "benchmark": "train",
-        "machine": {"rnnlab": __version__, **facts},
-        "settings": {
-            name: getattr(request, name) for name in ("source", "threads", "parity_steps", "steps", "seconds")
-        },
-        "load_average": {"start": load_average(), "end": None},
-        "cases": [],
-    }
+    machine = machine_facts(cores=usable_cores(), allocator_keeps=False, clock=clock)
+    del machine["allocator"]  # each contender says its own
+    settings = {name: getattr(request, name) for name in ("source", "threads", "parity_steps", "steps", "seconds")}
+    report = Report("train", machine, settings, request.json)
     measured: list[tuple[TrainCase, list[Measured]]] = []
     for case in request.cases:
         try:
@@ -103,11 +91,8 @@ def main(argv: list[str]) -> int:
             return 1
         print(progress(case, found), file=sys.stderr, flush=True)
         measured.append((case, found))
-        report["cases"].append({"case": asdict(case), "contenders": [asdict(one) for one in found]})
-        report["load_average"]["end"] = load_average()
-        if request.json is not None:  # after every case: what was measured outlives Ctrl-C
-            write_json(request.json, report)
-    print_report(report, measured)
+        report.add({"case": asdict(case), "contenders": [asdict(one) for one in found]})
+    print_report(report.content, measured)
     return 0
 
 

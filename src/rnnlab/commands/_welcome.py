@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rnnlab.commands._details import next_commands
 from rnnlab.commands.runs import duration, score
-from rnnlab.runs import RunSummary, list_runs, outputs_root
+from rnnlab.run_list import RunSummary, list_runs
+from rnnlab.runs import outputs_root
 from rnnlab.wording import side_by_side
 
 FIRST_STEPS = [

@@ -14,7 +14,9 @@ from rnnlab.commandline.options import one_line_errors
 from rnnlab.commands._details import plain_name
 from rnnlab.commands.runs import score
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
-from rnnlab.runs import RunSummary, find_run, is_run, list_runs, lock_run, outputs_root, summarize
+from rnnlab.run_list import RunSummary, list_runs, summarize
+from rnnlab.run_lock import lock_run
+from rnnlab.runs import find_run, is_run, outputs_root
 
 
 @dataclass(frozen=True, slots=True)

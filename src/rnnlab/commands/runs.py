@@ -8,7 +8,8 @@ import sys
 from datetime import UTC, datetime
 
 from rnnlab.commandline.options import one_line_errors
-from rnnlab.runs import RunSummary, list_runs, outputs_root, run_names
+from rnnlab.run_list import RunSummary, list_runs
+from rnnlab.runs import outputs_root, run_names
 from rnnlab.selection import FILTERS, ORDERS, choose
 from rnnlab.wording import better
 

@@ -15,7 +15,7 @@ from rnnlab.commandline.sweep_request import SweepRequest, read_sweep
 from rnnlab.commands._sweep_screen import Lines, announce, print_results
 from rnnlab.errors import CannotWriteError, ConfigError, UserError
 from rnnlab.hardware import usable_cores
-from rnnlab.runs import lock_run
+from rnnlab.run_lock import lock_run
 from rnnlab.sweeps.grid import Grid, make_job, plan_grid
 from rnnlab.sweeps.jobs import FINAL, Job
 from rnnlab.sweeps.processes import Launcher, LocalLauncher

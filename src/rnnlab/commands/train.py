@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,30 +17,23 @@ from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
 from rnnlab.commands._details import next_commands
 from rnnlab.commands._finished import build_model, check_corpus, restore_task, saved_settings
-from rnnlab.commands._held_out import held_out
-from rnnlab.commands._launch import end_with_parent, is_supervised, tell_name
+from rnnlab.commands._first_look import dry_run, measure_bptt_len
+from rnnlab.commands._launch import is_supervised, tell_name
+from rnnlab.commands._processes import follow, read_corpus, ready
 from rnnlab.commands._record import arithmetic_share, num_parameters, record_result, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.commands.diagnose import last_lines
-from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig, TrainerConfig
+from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
-from rnnlab.errors import (
-    CannotWriteError,
-    CheckpointError,
-    ConfigError,
-    DivergedError,
-    LostRankError,
-    OutOfMemoryError,
-    StoppedError,
-)
-from rnnlab.hardware import SetUp, choose_device, matrix_rate, set_up
-from rnnlab.inspection.chains import can_unroll
-from rnnlab.inspection.xray import truncation_facts
-from rnnlab.runs import begin_run, check_free, find_run, lock_run, read_json, run_name, summarize, telling_name
+from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, LostRankError, StoppedError
+from rnnlab.hardware import SetUp, matrix_rate
+from rnnlab.run_list import summarize
+from rnnlab.run_lock import lock_run
+from rnnlab.runs import begin_run, check_free, find_run, read_json, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
-from rnnlab.training import warmup
+from rnnlab.training.alone import Processes
 from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
 from rnnlab.training.fits import CHANGEABLE
@@ -53,9 +43,6 @@ from rnnlab.training.precision import autocast
 from rnnlab.training.signals import Interrupted
 from rnnlab.training.trainer import Trainer
 from rnnlab.wording import side_by_side
-
-if TYPE_CHECKING:
-    from rnnlab.training.ranks import Ranks
 
 log = logging.getLogger("rnnlab")
 
@@ -91,78 +78,22 @@ def _start(request: Request, place: Place | None) -> int:
     config: TrainConfig = request.settings
     if config.name is not None and (place is None or place.rank == 0):
         check_free(config.name)
-    with _ready(config.trainer, place) as (device, machine, ranks):
+    with ready(config.trainer, place) as (device, machine, ranks):
         return _start_ready(request, device, machine, ranks)
 
 
-@contextmanager
-def _ready(trainer: TrainerConfig, place: Place | None) -> Iterator[tuple[torch.device, SetUp, Ranks | None]]:
-    """Choose the device, set threads and allocator, and find the other processes that train the same model.
-
-    Raises:
-        ConfigError: the device is not there, or there are fewer than processes.
-        LostRankError: another process has ended.
-    """
-    device = choose_device(trainer.device.value)
-    if place is None:
-        yield device, set_up(trainer.threads, keep_memory=trainer.tune_allocator), None
-        return
-    from rnnlab.training.ranks import Ranks
-
-    if is_supervised():
-        end_with_parent()
-    if device.type == "mps":  # of trainer.device=auto
-        device = torch.device("cpu")
-    if device.type == "cuda":
-        if place.local_size > (count := torch.cuda.device_count()):
-            raise ConfigError(
-                f"trainer.devices={place.size} needs a GPU for each process, got {place.local_size} processes here and "
-                f"{count} GPU{'s' * (count > 1)}; lower it or set trainer.device=cpu"
-            )
-        device = torch.device("cuda", place.local_rank)
-        torch.cuda.set_device(device)
-    machine = set_up(trainer.threads, keep_memory=trainer.tune_allocator, processes=place.local_size)
-    ranks = Ranks(place, device)
-    rows = trainer.batch_size
-    log.info("processes: %d, %d of the %d rows of a batch each", place.size, rows // place.size, rows)
-    yield device, machine, ranks
-    ranks.close()  # after an error the others may not be there to agree
-
-
-def _read_corpus(task: Task, ranks: Ranks | None) -> None:
-    """Read a task's corpus; the first process encodes it, the others find it in the cache."""
-    if ranks is not None and not ranks.is_first:
-        ranks.wait()
-    task.read_corpus()
-    if ranks is not None and ranks.is_first:
-        ranks.wait()
-
-
-def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: Ranks | None) -> int:
+def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: Processes) -> int:
     """Train a new run on a device."""
     config: TrainConfig = request.settings
-    task = build_task(config.task, config.trainer, config.seed)
-    if isinstance(config.task, CorpusConfig):
-        log.info("reading corpus %s", config.task.corpus)
-    _read_corpus(task, ranks)
-    measured: dict[str, Any] = {}
-    if config.trainer.auto_bptt_len:
-        measure = partial(_measure_bptt_len, task, config, device)
-        length, facts = measure() if ranks is None else ranks.from_first(measure)
-        measured = {"measured_bptt": facts}
-        config.trainer.bptt_len, config.trainer.auto_bptt_len = length, False
-        request.config["trainer"] |= {"bptt_len": length, "auto_bptt_len": False}
-        task = build_task(config.task, config.trainer, config.seed)
-        _read_corpus(task, ranks)
+    task, measured = _read_task(request, device, ranks)
     windows = task.train_windows(0)  # a corpus too short for its windows is told before there is a folder
     startup.lap("corpus")
     _check_warmup(config, count_steps(task, config.trainer))
     torch.manual_seed(config.seed)
     model = build_model(task, config).to(device)
     backend = _backend(task, model, config.trainer.precision, device)
-    parameters = num_parameters(model)
-
     padding = {"padding_share": windows.padding_share} if isinstance(windows, SequenceBatches) else {}
+    parameters = num_parameters(model)
 
     def say_what_runs() -> None:
         if isinstance(windows, SequenceBatches):
@@ -173,12 +104,12 @@ def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: 
 
     if config.dry_run:
         say_what_runs()
-        return _dry_run(task, model, config.trainer.precision, device)
-    if ranks is not None:
-        ranks.seed(config.seed)
-        if not ranks.is_first:
-            folder = ranks.from_first(Path)
-            return _follow(_trainer(folder, config, task, model, device, ranks))
+        dry_run(task, model, config.trainer.precision, device)
+        return 0
+    ranks.seed(config.seed)
+    if not ranks.is_first:
+        folder = ranks.from_first(Path)
+        return follow(_trainer(folder, config, task, model, device, ranks))
     with begin_run(config.name or _own_name(request), exact=config.name is not None) as folder:
         log_to(folder)
         say_what_runs()
@@ -186,9 +117,25 @@ def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: 
         facts = {"backend": backend, "device": str(device), **machine._asdict(), "baseline": task.baseline_loss()}
         record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
-        if ranks is not None:
-            ranks.from_first(lambda: folder)
-        return _fit(folder, task, _trainer(folder, config, task, model, device, ranks))
+        ranks.from_first(lambda: folder)
+        return _fit(folder, _trainer(folder, config, task, model, device, ranks))
+
+
+def _read_task(request: Request, device: torch.device, ranks: Processes) -> tuple[Task, dict[str, Any]]:
+    """Return the task with its corpus read, and what was measured to settle the length of its windows."""
+    config: TrainConfig = request.settings
+    task = build_task(config.task, config.trainer, config.seed)
+    if isinstance(config.task, CorpusConfig):
+        log.info("reading corpus %s", config.task.corpus)
+    read_corpus(task, ranks)
+    if not config.trainer.auto_bptt_len:
+        return task, {}
+    length, facts = ranks.from_first(lambda: measure_bptt_len(task, config, device))
+    config.trainer.bptt_len, config.trainer.auto_bptt_len = length, False
+    request.config["trainer"] |= {"bptt_len": length, "auto_bptt_len": False}
+    settled = build_task(config.task, config.trainer, config.seed)
+    read_corpus(settled, ranks)
+    return settled, {"measured_bptt": facts}
 
 
 def _own_name(request: Request) -> str:
@@ -199,28 +146,6 @@ def _own_name(request: Request) -> str:
         if key.lstrip("+") not in UNNAMED:
             values[key] = Path(value).stem if key == "task.corpus" else value
     return telling_name(values, choices=("task", "model", "optimizer", "scheduler", "experiment"))
-
-
-def _measure_bptt_len(task: Task, config: TrainConfig, device: torch.device) -> tuple[int, dict[str, Any]]:
-    """Return the length that the truncation meter finds, to be put in the place of the one given, and what it met."""
-    torch.manual_seed(config.seed)
-    model = build_model(task, config).to(device)
-    if not can_unroll(model):
-        raise ConfigError(f"trainer.auto_bptt_len=true cannot measure the model of task={task.name}; set false")
-    log.info("trainer.auto_bptt_len: a warm-up of %d steps, to be thrown away", warmup.WARM_STEPS)
-    warmup.warm_up(task, model, config, device)
-    model.eval()
-    found = held_out(task, model, "valid", rows=warmup.ROWS, steps=warmup.LONGEST)
-    window = found.window.to(device)
-
-    def loss() -> torch.Tensor:
-        outputs, _ = task.forward(model, window, found.state)
-        return task.nats(model, outputs, window) / window.num_targets
-
-    length, met = warmup.measure(model, loss, window.inputs.shape[0])
-    facts = truncation_facts(met, window.inputs.shape[0])
-    log.info("trainer.bptt_len=%d: the shortest whose gradient is that of %d steps", length, facts["full_steps"])
-    return length, facts
 
 
 def _backend(task: Task, model: nn.Module, precision: Precision, device: torch.device) -> str:
@@ -274,58 +199,45 @@ def _resume_locked(folder: Path, request: Request, place: Place | None) -> int:
         raise CheckpointError(f"no checkpoint in {folder}, though the run is done: they were removed; start a new run")
     config = saved_settings(folder)
     changes = resume_changes(request, config)
-    with _ready(config.trainer, place) as (device, machine, ranks):
+    with ready(config.trainer, place) as (device, machine, ranks):
         return _resume_ready(folder, config, changes, device, machine, ranks)
 
 
 def _resume_ready(
-    folder: Path, config: TrainConfig, changes: Changes, device: torch.device, machine: SetUp, ranks: Ranks | None
+    folder: Path, config: TrainConfig, changes: Changes, device: torch.device, machine: SetUp, ranks: Processes
 ) -> int:
     """Go on with a run on a device."""
-    is_first = ranks is None or ranks.is_first
     task = restore_task(config, folder)
-    _read_corpus(task, ranks)
+    read_corpus(task, ranks)
     startup.lap("corpus")
     allowed = allowed_before(folder) | changes.allowed
     check_corpus(folder, task, may_differ="task.corpus" in changes.allowed)
-    if is_first:
+    if ranks.is_first:
         log_to(folder)
     log.info("device: %s, %s", device, machine)
     torch.manual_seed(config.seed)  # as at the start: there may be no checkpoint yet, or a roll-back leads there
     model = build_model(task, config).to(device)
-    if ranks is not None:
-        ranks.seed(config.seed)
+    ranks.seed(config.seed)
     trainer = _trainer(folder, config, task, model, device, ranks)
     trainer.resume(allowed)  # a checkpoint that cannot be used leaves the run as it was
     if isinstance(seen := read_json(folder / "result.json").get("units"), dict):
-        trainer.units = seen  # what an evaluation saw stays true until the next
-    if not is_first:
-        return _follow(trainer)
+        trainer.state.units = seen  # what an evaluation saw stays true until the next
+    if not ranks.is_first:
+        return follow(trainer)
     for key, (old, new) in changes.values.items():
         log.info("%s: %s, was %s", key, shown(new), shown(old))
     record_changes(folder, trainer.counters.step, changes, task)
-    return _fit(folder, task, trainer)
+    return _fit(folder, trainer)
 
 
 def _trainer(
-    folder: Path, config: TrainConfig, task: Task, model: nn.Module, device: torch.device, ranks: Ranks | None
+    folder: Path, config: TrainConfig, task: Task, model: nn.Module, device: torch.device, ranks: Processes
 ) -> Trainer:
     report = partial(record_result, folder, "running")
     return Trainer(task, model, config, folder, device, report, ranks)
 
 
-def _follow(trainer: Trainer) -> int:
-    """Train as one of those processes that write nothing."""
-    try:
-        trainer.fit()
-    except (StoppedError, DivergedError, OutOfMemoryError) as error:
-        if is_supervised():
-            raise
-        return error.exit_code  # the first, which has ended in the same way, says it
-    return 0
-
-
-def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
+def _fit(folder: Path, trainer: Trainer) -> int:
     """Train and score the test split; result.json tells how the run stands, whatever happens."""
     tell_name(run_name(folder))
     try:
@@ -349,26 +261,14 @@ def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
     if facts["seconds"] >= _WORTH_SECONDS and trainer.device.type == "cpu":
         facts["arithmetic_share"] = arithmetic_share(trainer.model, facts["tokens_per_second"], matrix_rate())
     record_result(folder, "done", facts)
+    _print_end(folder, facts)
+    return 0
+
+
+def _print_end(folder: Path, facts: dict[str, Any]) -> None:
+    """Print the scores, how the run did, and what to type next."""
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
     for line in last_lines(folder):
         print(line)
     print("\n".join(["next", *side_by_side(next_commands(summarize(folder)))]))
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
-    return 0
-
-
-def _dry_run(task: Task, model: nn.Module, precision: Precision, device: torch.device) -> int:
-    """Run one window forward and backward, write nothing."""
-    window = task.train_windows(0)[0]
-    count = window.num_targets
-    window = window.to(device)
-    began = time.perf_counter()
-    with autocast(precision, device):
-        outputs, _ = task.forward(model, window, None)
-        loss = task.nats(model, outputs, window) / count
-    loss.backward()
-    milliseconds = 1e3 * (time.perf_counter() - began)
-    shape = tuple(window.inputs.shape[:2])
-    message = "dry run: first window (T, B) = %s, loss %.4f %s, %.0f ms"
-    log.info(message, shape, float(loss.detach()), task.loss_unit, milliseconds)
-    return 0

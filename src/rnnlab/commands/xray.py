@@ -20,7 +20,8 @@ from rnnlab.inspection import figures
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.memory import effective_memory
 from rnnlab.inspection.xray import exact_copy, look, memory_facts, sentences
-from rnnlab.runs import lock_run, read_json, run_name, write_json
+from rnnlab.run_lock import lock_run
+from rnnlab.runs import read_json, run_name, write_json
 from rnnlab.tasks import Task
 from rnnlab.training.logs import EventLog, log_to
 

@@ -66,11 +66,6 @@ class Signals:
         return self.curves.get(tag, Curve()).values
 
     @property
-    def is_over(self) -> bool:
-        """Whether no more steps will come."""
-        return self.status not in ("running", "stopped")
-
-    @property
     def has_diverged(self) -> bool:
         """Whether that is what ended it."""
         return self.exit_code == DIVERGED

@@ -26,6 +26,23 @@ def _draw(seed: list[int], count: int) -> tuple[Tensor, Tensor]:
     return ball(np.random.default_rng(seed), count, _STEPS, _RADIUS, _SPEED)
 
 
+def _train(steps: int, seed: int, *, forgets: bool) -> tuple[Regressor, Callable[[Tensor], Tensor]]:
+    """Train a network, whose state is cleared at every step if it forgets; return it, and what it says of flights."""
+    torch.manual_seed(seed)
+    model = Regressor(2, 2, every_step=True, cell="gru", hidden_size=48)
+
+    def told(positions: Tensor) -> Tensor:
+        # A sequence of one step for each position: nothing is carried.
+        return model(positions.flatten(0, 1)[None])[0].view_as(positions) if forgets else model(positions)[0]
+
+    def loss(step: int) -> Tensor:
+        x, after = _draw([seed, step], 32)
+        return (told(x) - after).square().mean()
+
+    fit(model, loss, steps=steps, lr=0.01)
+    return model, told
+
+
 def _moving_ball(quick: bool, seed: int) -> Finding:
     """Train one network with its state and one whose state is cleared at every step; hold both against two rules."""
     steps = 400 if quick else 2500
@@ -34,25 +51,12 @@ def _moving_ball(quick: bool, seed: int) -> Finding:
         "it stays": float((inputs - targets).square().mean()),
         "it goes straight on": float((2 * inputs[1:] - inputs[:-1] - targets[1:]).square().mean()),
     }
-    model = Regressor(2, 2, every_step=True)  # replaced below
-    for name, forgets in (("network without state", True), ("network with state", False)):
-        torch.manual_seed(seed)
-        model = Regressor(2, 2, every_step=True, cell="gru", hidden_size=48)
-        run = model  # bound before the loop goes on
-
-        def told(positions: Tensor, run: Regressor = run, forgets: bool = forgets) -> Tensor:
-            # A sequence of one step for each position: nothing is carried.
-            return run(positions.flatten(0, 1)[None])[0].view_as(positions) if forgets else run(positions)[0]
-
-        def loss(step: int, told: Callable[[Tensor], Tensor] = told) -> Tensor:
-            x, after = _draw([seed, step], 32)
-            return (told(x) - after).square().mean()
-
-        fit(model, loss, steps=steps, lr=0.01)
-        with torch.no_grad():
-            errors[name] = float((told(inputs) - targets).square().mean())
+    _, told_by_one = _train(steps, seed, forgets=True)
+    model, told = _train(steps, seed, forgets=False)
     half = _STEPS // 2
     with torch.no_grad():
+        errors["network without state"] = float((told_by_one(inputs) - targets).square().mean())
+        errors["network with state"] = float((told(inputs) - targets).square().mean())
         rolled = roll_out(model, inputs[:half], _STEPS - half + 1)
     apart = (rolled - targets[half - 1 :]).norm(dim=-1).mean(1) / _RADIUS
     numbers = {

@@ -115,6 +115,29 @@ def scan(x: Tensor, keep: float) -> Tensor:
     return x
 
 
+def _count_and_time(way: Callable[[Tensor], Tensor], x: Tensor) -> tuple[float, float]:
+    """Return how many operations a way through an input takes, and its milliseconds."""
+    way(x)
+    with _Counted() as counted:
+        way(x)
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        way(x)
+        times.append(time.perf_counter() - started)
+    return float(counted.calls), 1e3 * sorted(times)[1]
+
+
+def _scan_error(length: int) -> float:
+    """Return the largest difference of a scan in float64 to the same sums taken one by one."""
+    x = torch.randn(length, 4, 16, dtype=torch.float64)
+    h, one_by_one = torch.zeros(4, 16, dtype=torch.float64), []
+    for x_t in x:
+        h = 0.9 * h + x_t
+        one_by_one.append(h)
+    return float((scan(x, 0.9) - torch.stack(one_by_one)).abs().max())
+
+
 def _parallel(quick: bool, seed: int) -> Finding:
     """Count the operations that have to wait for each other, by length, and time them as well."""
     lengths = [16, 64, 256] if quick else [16, 64, 256, 1024]
@@ -131,22 +154,10 @@ def _parallel(quick: bool, seed: int) -> Finding:
         for length in lengths:
             x = torch.randn(length, 4, 16)
             for name, way in ways.items():
-                way(x)
-                with _Counted() as counted:
-                    way(x)
-                calls[name].append(float(counted.calls))
-                times = []
-                for _ in range(3):
-                    started = time.perf_counter()
-                    way(x)
-                    times.append(time.perf_counter() - started)
-                seconds[name].append(1e3 * sorted(times)[1])
-    x = torch.randn(lengths[-1], 4, 16, dtype=torch.float64)
-    h, one_by_one = torch.zeros(4, 16, dtype=torch.float64), []
-    for x_t in x:
-        h = 0.9 * h + x_t
-        one_by_one.append(h)
-    difference = float((scan(x, 0.9) - torch.stack(one_by_one)).abs().max())
+                count, milliseconds = _count_and_time(way, x)
+                calls[name].append(count)
+                seconds[name].append(milliseconds)
+    difference = _scan_error(lengths[-1])
     growth = {name: found[-1] / found[0] for name, found in calls.items()}
     numbers = {
         "steps": [float(length) for length in lengths],

@@ -190,6 +190,13 @@ def _one_of_a_pair(draw: random.Random) -> Text:
             return draw.choice(_pair(draw.choice(NOUNS), good, bad))
 
 
+def _reader(name: str, vocab_size: int, hidden_size: int) -> BagOfWords | Classifier:
+    """Build the model of this name: a bag of words, or an LSTM."""
+    if name == "bag of words":
+        return BagOfWords(vocab_size)
+    return Classifier(vocab_size, 2, cell="lstm", hidden_size=hidden_size, embedding_size=16, pooling="last")
+
+
 def _word_order(quick: bool, seed: int) -> Finding:
     """Train a bag of words and an LSTM on praise and blame of the same words; judge both on pairs not seen."""
     vocab = _vocabulary()
@@ -198,11 +205,7 @@ def _word_order(quick: bool, seed: int) -> Finding:
     accuracy, said = {}, {}
     for name in ("bag of words", "LSTM"):
         torch.manual_seed(seed)
-        model = (
-            BagOfWords(len(vocab))
-            if name == "bag of words"
-            else Classifier(len(vocab), 2, cell="lstm", hidden_size=16, embedding_size=16, pooling="last")
-        )
+        model = _reader(name, len(vocab), 16)
         _train(model, vocab, random.Random(seed), _one_of_a_pair, 150)
         accuracy[name] = _accuracy(_chances(model, vocab, tests), tests)
         said[name] = _chances(model, vocab, shown).tolist()
@@ -246,11 +249,7 @@ def _sentiment(quick: bool, seed: int) -> Finding:
     model: nn.Module = nn.Identity()
     for name in ("bag of words", "LSTM"):
         torch.manual_seed(seed)
-        model = (
-            BagOfWords(len(vocab))
-            if name == "bag of words"
-            else Classifier(len(vocab), 2, cell="lstm", hidden_size=24, embedding_size=16, pooling="last")
-        )
+        model = _reader(name, len(vocab), 24)
         _train(model, vocab, random.Random(seed), _review, steps)
         accuracy[name] = _accuracy(_chances(model, vocab, tests), tests)
     assert isinstance(model, Classifier)

@@ -10,8 +10,8 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells import Dropout, ExtraArguments
-from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
+from rnnlab.cells import Dropout
+from rnnlab.models.layers import StackArguments, build_embedding, build_recurrent, start_uniformly
 from rnnlab.models.state import State
 
 POOLINGS = ("last", "mean", "max", "attention")
@@ -31,41 +31,24 @@ class Classifier(nn.Module):
         vocab_size: int,
         num_classes: int,
         *,
-        cell: str = "lstm",
-        hidden_size: int = 200,
-        num_layers: int = 1,
         bidirectional: bool = False,
         embedding: str = "learned",
         embedding_size: int = 200,
         dropout: float = 0.0,
-        nonlinearity: str = "tanh",
-        initialisation: str = "default",
-        init_range: float | None = None,
-        forget_gate_bias: float | None = None,
         pooling: str = "mean",
-        backend: str = "auto",
-        **extras: Unpack[ExtraArguments],
+        **stack: Unpack[StackArguments],
     ) -> None:
         """Build the model; weights are drawn from torch's global generator.
 
         Args:
             vocab_size: number of token ids.
             num_classes: number of classes.
-            cell: "rnn", "lstm" or "gru".
-            hidden_size: features of h in each direction.
-            num_layers: recurrent layers.
             bidirectional: read from both ends.
             embedding: "learned" or "one_hot".
             embedding_size: features of a learned token vector.
             dropout: share zeroed in embeddings, between layers and before the head.
-            nonlinearity: "tanh" or "relu", of cell "rnn".
-            initialisation: "default", "identity", "orthogonal" or "uniform" (then of every weight of the model).
-            init_range: with "uniform", weights are drawn from +-init_range.
-            forget_gate_bias: start value, of cell "lstm".
             pooling: "last", "mean", "max" or "attention".
-            backend: engine of the recurrence.
-            extras: recurrent_dropout, weight_drop, zoneout, layer_norm, clip_state_grad, recompute; see
-                `rnnlab.cells.RNN`.
+            stack: of the recurrent layers, see `StackArguments`.
 
         Raises:
             ValueError: an unknown pooling, or fewer than two classes.
@@ -78,26 +61,14 @@ class Classifier(nn.Module):
         self.pooling = pooling
         self.embedding = build_embedding(embedding, vocab_size, embedding_size)
         self.recurrent = build_recurrent(
-            cell,
-            self.embedding.embedding_dim,
-            hidden_size,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            nonlinearity=nonlinearity,
-            initialisation=initialisation,
-            init_range=init_range,
-            forget_gate_bias=forget_gate_bias,
-            backend=backend,
-            **extras,
+            self.embedding.embedding_dim, bidirectional=bidirectional, dropout=dropout, **stack
         )
-        features = hidden_size * (2 if bidirectional else 1)
+        features = self.recurrent.hidden_size * self.recurrent.num_directions
         self.dropout = Dropout(dropout)
         if pooling == "attention":
             self.attention = nn.Sequential(nn.Linear(features, features), nn.Tanh(), nn.Linear(features, 1, bias=False))
         self.head = nn.Linear(features, num_classes)
-        if initialisation == "uniform" and init_range is not None:
-            draw_uniform(self, self.recurrent, init_range, forget_gate_bias)
+        start_uniformly(self, self.recurrent)
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Score the classes of each row.

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rnnlab.cells import GRU, LSTM, RNN, Dropout, ExtraArguments
+from rnnlab.cells import GRU, LSTM, RNN, Dropout
 from rnnlab.cells.cpu import engine
 from rnnlab.losses import linear_cross_entropy
 from rnnlab.models.adaptive import AdaptiveDecoder
-from rnnlab.models.layers import build_embedding, build_recurrent, draw_uniform
+from rnnlab.models.layers import StackArguments, build_embedding, build_recurrent, start_uniformly
 from rnnlab.models.sampled import SampledLoss
 from rnnlab.models.state import State
 from rnnlab.models.writer import MOST_ROWS, Writer
@@ -39,9 +39,6 @@ class LanguageModel(nn.Module):
         self,
         vocab_size: int,
         *,
-        cell: str = "lstm",
-        hidden_size: int = 200,
-        num_layers: int = 1,
         embedding: str = "learned",
         embedding_size: int = 200,
         tie_weights: bool = False,
@@ -50,20 +47,12 @@ class LanguageModel(nn.Module):
         sampled_words: int | None = None,
         token_counts: Tensor | None = None,
         dropout: float = 0.0,
-        nonlinearity: str = "tanh",
-        initialisation: str = "default",
-        init_range: float | None = None,
-        forget_gate_bias: float | None = None,
-        backend: str = "auto",
-        **extras: Unpack[ExtraArguments],
+        **stack: Unpack[StackArguments],
     ) -> None:
         """Build the model; weights are drawn from torch's global generator.
 
         Args:
             vocab_size: number of token ids.
-            cell: "rnn", "lstm" or "gru".
-            hidden_size: features of h.
-            num_layers: recurrent layers.
             embedding: "learned" or "one_hot".
             embedding_size: features of a learned token vector.
             tie_weights: the decoder shares the embedding matrix.
@@ -74,48 +63,22 @@ class LanguageModel(nn.Module):
                 token_counts; None: on all.
             token_counts: how often each token stands in the training text, (V,); None where nothing is trained.
             dropout: share zeroed in embeddings, between layers and before the decoder.
-            nonlinearity: "tanh" or "relu", of cell "rnn".
-            initialisation: "default", "identity", "orthogonal" or "uniform" (then of every weight of the model).
-            init_range: with "uniform", weights are drawn from +-init_range.
-            forget_gate_bias: start value, of cell "lstm".
-            backend: engine of the recurrence.
-            extras: recurrent_dropout, weight_drop, zoneout, layer_norm, clip_state_grad, recompute; see
-                `rnnlab.cells.RNN`.
+            stack: of the recurrent layers, see `StackArguments`.
 
         Raises:
             ValueError: tied weights with one-hot vectors, with embedding_size other than hidden_size or with an
                 adaptive decoder; an unknown decoder, or cutoffs that do not fit it.
         """
         super().__init__()
+        _refuse_what_does_not_fit(decoder, tie_weights, cutoffs, sampled_words)
+        self.embedding = build_embedding(embedding, vocab_size, embedding_size)
+        self.recurrent = build_recurrent(self.embedding.embedding_dim, dropout=dropout, **stack)
+        hidden_size = self.recurrent.hidden_size
         if tie_weights and (embedding == "one_hot" or embedding_size != hidden_size):
             raise ValueError(
                 "tie_weights needs a learned embedding with embedding_size equal to hidden_size, "
                 f"got embedding {embedding!r} of {embedding_size} and hidden_size {hidden_size}"
             )
-        if decoder not in ("full", "adaptive"):
-            raise ValueError(f"decoder must be full or adaptive, got {decoder!r}")
-        if tie_weights and decoder == "adaptive":
-            raise ValueError(
-                "tie_weights needs decoder 'full': an adaptive one has narrower matrices than the embedding"
-            )
-        if cutoffs is not None and decoder == "full":
-            raise ValueError(f"cutoffs are of decoder 'adaptive', got {list(cutoffs)} for 'full'")
-        if sampled_words is not None and decoder == "adaptive":
-            raise ValueError(f"sampled_words is of decoder 'full', got {sampled_words} for 'adaptive'")
-        self.embedding = build_embedding(embedding, vocab_size, embedding_size)
-        self.recurrent = build_recurrent(
-            cell,
-            self.embedding.embedding_dim,
-            hidden_size,
-            num_layers=num_layers,
-            dropout=dropout,
-            nonlinearity=nonlinearity,
-            initialisation=initialisation,
-            init_range=init_range,
-            forget_gate_bias=forget_gate_bias,
-            backend=backend,
-            **extras,
-        )
         self.dropout = Dropout(dropout)
         # A tied decoder has no matrix of its own, so that a saved model holds each number once.
         is_full = decoder == "full"
@@ -128,8 +91,7 @@ class LanguageModel(nn.Module):
         self.decoder_bias = nn.Parameter(torch.zeros(vocab_size)) if is_full else None
         if self.decoder_weight is not None:
             nn.init.uniform_(self.decoder_weight, -0.1, 0.1)
-        if initialisation == "uniform" and init_range is not None:
-            draw_uniform(self, self.recurrent, init_range, forget_gate_bias)
+        start_uniformly(self, self.recurrent)
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Score every next token.
@@ -199,3 +161,21 @@ class LanguageModel(nn.Module):
     def _weight(self) -> Tensor:
         """The decoder's matrix, (V, H)."""
         return self.embedding.weight if self.decoder_weight is None else self.decoder_weight  # pyright: ignore
+
+
+def _refuse_what_does_not_fit(
+    decoder: str, tie_weights: bool, cutoffs: Sequence[int] | None, sampled_words: int | None
+) -> None:
+    """Refuse an unknown decoder, and arguments of another one.
+
+    Raises:
+        ValueError: one of these.
+    """
+    if decoder not in ("full", "adaptive"):
+        raise ValueError(f"decoder must be full or adaptive, got {decoder!r}")
+    if tie_weights and decoder == "adaptive":
+        raise ValueError("tie_weights needs decoder 'full': an adaptive one has narrower matrices than the embedding")
+    if cutoffs is not None and decoder == "full":
+        raise ValueError(f"cutoffs are of decoder 'adaptive', got {list(cutoffs)} for 'full'")
+    if sampled_words is not None and decoder == "adaptive":
+        raise ValueError(f"sampled_words is of decoder 'full', got {sampled_words} for 'adaptive'")

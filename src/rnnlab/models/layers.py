@@ -13,6 +13,32 @@ from rnnlab.cells.initialisation import forget_gate_bias_
 RecurrentStack = RNN | LSTM | GRU
 
 
+class StackArguments(ExtraArguments, total=False):
+    """Keyword arguments that every model hands to its recurrent layers, whose defaults `build_recurrent` gives.
+
+    Args:
+        cell: "rnn", "lstm" or "gru".
+        hidden_size: features of h, in each direction.
+        num_layers: recurrent layers.
+        nonlinearity: "tanh" or "relu", of cell "rnn".
+        initialisation: "default", "identity", "orthogonal" or "uniform" (then of every weight of the model).
+        init_range: with "uniform", weights are drawn from +-init_range.
+        forget_gate_bias: start value, of cell "lstm".
+        backend: engine of the recurrence.
+
+    And recurrent_dropout, weight_drop, zoneout, layer_norm, clip_state_grad, recompute: see `rnnlab.cells.RNN`.
+    """
+
+    cell: str
+    hidden_size: int
+    num_layers: int
+    nonlinearity: str
+    initialisation: str
+    init_range: float | None
+    forget_gate_bias: float | None
+    backend: str
+
+
 class OneHot(nn.Module):
     """A 1 at the token's place, 0 elsewhere: <int64>(T, B) -> (T, B, vocab_size). Nothing to learn."""
 
@@ -60,10 +86,10 @@ def build_embedding(kind: str, vocab_size: int, embedding_size: int) -> nn.Embed
 
 
 def build_recurrent(
-    cell: str,
     input_size: int,
-    hidden_size: int,
     *,
+    cell: str = "lstm",
+    hidden_size: int = 200,
     num_layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
@@ -74,7 +100,7 @@ def build_recurrent(
     backend: str = "auto",
     **extras: Unpack[ExtraArguments],
 ) -> RecurrentStack:
-    """Build the recurrent stack of a model; see `rnnlab.cells` for the arguments.
+    """Build the recurrent stack of a model: `dropout` falls between its layers; see `StackArguments` for the others.
 
     Raises:
         ValueError: an unknown cell, or an argument the cell refuses.
@@ -99,18 +125,19 @@ def build_recurrent(
             raise ValueError(f"cell must be rnn, lstm or gru, got {cell!r}")
 
 
-def draw_uniform(
-    model: nn.Module, recurrent: RecurrentStack, init_range: float, forget_gate_bias: float | None
-) -> None:
-    """Draw every weight and bias of a model from +-init_range.
+def start_uniformly(model: nn.Module, recurrent: RecurrentStack) -> None:
+    """Draw every weight and bias of a model from +-init_range, if its recurrent layers start "uniform".
 
     A forget-gate bias that was asked for stays; gains and biases of layer norm start at 1 and 0 as ever, since a gain
     near 0 would silence the cell.
 
     Source: Zaremba, Sutskever & Vinyals 2014, section 4.1.
     """
+    settings = recurrent.initialisation
+    if settings["initialisation"] != "uniform":
+        return
     for parameter in model.parameters():
-        nn.init.uniform_(parameter, -init_range, init_range)
+        nn.init.uniform_(parameter, -settings["init_range"], settings["init_range"])
     recurrent.reset_norms()
-    if forget_gate_bias is not None:
+    if (forget_gate_bias := settings.get("forget_gate_bias")) is not None:
         forget_gate_bias_(recurrent, forget_gate_bias)

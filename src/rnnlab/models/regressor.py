@@ -10,8 +10,8 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells import Dropout, ExtraArguments
-from rnnlab.models.layers import build_recurrent, draw_uniform
+from rnnlab.cells import Dropout
+from rnnlab.models.layers import StackArguments, build_recurrent, start_uniformly
 from rnnlab.models.state import State
 
 
@@ -44,16 +44,8 @@ class Regressor(nn.Module):
         num_outputs: int,
         *,
         every_step: bool,
-        cell: str = "lstm",
-        hidden_size: int = 200,
-        num_layers: int = 1,
         dropout: float = 0.0,
-        nonlinearity: str = "tanh",
-        initialisation: str = "default",
-        init_range: float | None = None,
-        forget_gate_bias: float | None = None,
-        backend: str = "auto",
-        **extras: Unpack[ExtraArguments],
+        **stack: Unpack[StackArguments],
     ) -> None:
         """Build the model; weights are drawn from torch's global generator.
 
@@ -61,38 +53,16 @@ class Regressor(nn.Module):
             num_features: F.
             num_outputs: O.
             every_step: whether there is an output at each step, or one at the end.
-            cell: "rnn", "lstm" or "gru".
-            hidden_size: features of h.
-            num_layers: recurrent layers.
             dropout: share zeroed between layers and before the head.
-            nonlinearity: "tanh" or "relu", of cell "rnn".
-            initialisation: "default", "identity", "orthogonal" or "uniform" (then of every weight of the model).
-            init_range: with "uniform", weights are drawn from +-init_range.
-            forget_gate_bias: start value, of cell "lstm".
-            backend: engine of the recurrence.
-            extras: recurrent_dropout, weight_drop, zoneout, layer_norm, clip_state_grad, recompute; see
-                `rnnlab.cells.RNN`.
+            stack: of the recurrent layers, see `StackArguments`.
         """
         super().__init__()
         self.every_step = every_step
         self.embedding = Features(num_features)
-        self.recurrent = build_recurrent(
-            cell,
-            num_features,
-            hidden_size,
-            num_layers=num_layers,
-            dropout=dropout,
-            nonlinearity=nonlinearity,
-            initialisation=initialisation,
-            init_range=init_range,
-            forget_gate_bias=forget_gate_bias,
-            backend=backend,
-            **extras,
-        )
+        self.recurrent = build_recurrent(self.embedding.embedding_dim, dropout=dropout, **stack)
         self.dropout = Dropout(dropout)
-        self.head = nn.Linear(hidden_size, num_outputs)
-        if initialisation == "uniform" and init_range is not None:
-            draw_uniform(self, self.recurrent, init_range, forget_gate_bias)
+        self.head = nn.Linear(self.recurrent.hidden_size, num_outputs)
+        start_uniformly(self, self.recurrent)
 
     def forward(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Give the numbers.

@@ -15,7 +15,8 @@ from typing import Any
 
 from rnnlab.config import NO_HYPERPARAMETERS
 from rnnlab.errors import UserError
-from rnnlab.runs import is_run, lock_run, outputs_root, read_json, telling_name
+from rnnlab.run_lock import lock_run
+from rnnlab.runs import is_run, outputs_root, read_json, telling_name
 from rnnlab.wording import better
 
 PYTHON = sys.executable

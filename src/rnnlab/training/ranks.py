@@ -25,7 +25,10 @@ from torch import Tensor, nn
 from rnnlab.data.windows import Window
 from rnnlab.errors import LostRankError, OutOfMemoryError
 from rnnlab.models.state import State
+from rnnlab.training.counters import Counters
 from rnnlab.training.place import Place
+from rnnlab.training.randomness import Random
+from rnnlab.training.signals import StopSignals
 
 T = TypeVar("T")
 
@@ -172,6 +175,29 @@ class Ranks:
         with self._noticing():
             dist.gather_object(value, found, dst=0)
         return found
+
+    def of_the_others(self, state: State, num_rows: int, random: Random) -> dict[str, Any]:
+        """Return to the first rank what its checkpoint holds of the others; nothing to them.
+
+        Args:
+            state: of this rank's rows.
+            num_rows: of the joint batch.
+            random: where this rank's generators stand.
+        """
+        joint = self.gather_state(state, num_rows)
+        randoms = self.gather(random)
+        return {} if randoms is None else {"state": joint, "ranks": randoms[1:]}
+
+    def asked(self, signals: StopSignals, counters: Counters) -> tuple[bool, bool]:
+        """Whether signals ask to stop and to save: what has reached one rank holds for all, after the same step.
+
+        The seconds, which may end the run, become those of the slowest.
+        """
+        mine = (signals.received or 0, signals.asked_to_save, counters.seconds)
+        received, asked_to_save, counters.seconds = self.largest(mine)
+        if received:
+            signals.received = int(received)
+        return bool(received), bool(asked_to_save)
 
     def seed(self, seed: int, step: int = 0) -> None:
         """Give this rank generators of its own, for dropout: the first draws on as a process alone does.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from rnnlab.benchmarks.steps.cases import TrainCase
 from rnnlab.benchmarks.steps.feed import Feed, given_task, settings
+from rnnlab.training.alone import Alone
 from rnnlab.training.parts import Part
 from rnnlab.training.precision import autocast
-from rnnlab.training.trainer import Trainer
+from rnnlab.training.state import TrainingState
 
 
 class OwnLoop:
@@ -22,13 +21,13 @@ class OwnLoop:
     """
 
     def __init__(self, case: TrainCase, feed: Feed, *, dropout: float, precision: str) -> None:
-        """Build task, model and trainer; weights come by `load`."""
+        """Build task, model and training state; weights come by `load`."""
         config = settings(case, dropout=dropout, precision=precision)
         device = torch.device("cpu")
         task = given_task(case, feed)
         self.model = task.build_model(config.model)
         # Nothing is written: evaluation, logs and checkpoints are no part of a step.
-        self._trainer = Trainer(task, self.model, config, Path(), device, report=lambda facts: None)
+        self._state = TrainingState(task, self.model, config, device, Alone())
         self.model.train()
         self._windows = task.train_windows(0)
         self._index = 0
@@ -39,11 +38,11 @@ class OwnLoop:
     @property
     def part(self) -> Part:
         """Told which part of a step runs."""
-        return self._trainer.steps.part
+        return self._state.steps.part
 
     @part.setter
     def part(self, part: Part) -> None:
-        self._trainer.steps.part = part
+        self._state.steps.part = part
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take weights."""
@@ -54,7 +53,8 @@ class OwnLoop:
         with self.part("data"):
             self._window = self._windows[self._index % len(self._windows)]
         self._index += 1
-        return self._trainer._step([self._window])["loss"]
+        self._state.steps.make([self._window], self._state.counters)
+        return self._state.steps.shown["loss"]
 
     def num_tokens(self) -> int:
         """Return the tokens that the last step read."""
