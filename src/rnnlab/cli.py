@@ -99,6 +99,11 @@ def _main(arguments: list[str]) -> int:
         # `rnnlab runs | head`: Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except SystemExit as stop:
+        # rich has caught it, pointed stdout at nothing, and asks for an exit with 1.
+        if isinstance(stop.__context__, BrokenPipeError):
+            return 141
+        raise
     except Exception as error:
         mistake = _user_error(error)
         if mistake is None:
