@@ -213,6 +213,39 @@ def test_a_closed_pipe_is_no_error():
     process.wait()
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed, tmp_path):
+    command = f"{sys.executable} -m rnnlab runs {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    wrong = subprocess.run(
+        command.replace("runs", "rnus"), shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert bool(wrong.stderr) == ("2>&-" not in closed)
+
+
+def test_a_file_does_not_take_the_number_of_a_closed_stream(tmp_path):
+    script = "import rnnlab.cli as cli\n"
+    script += f"def run(argv):\n    with open({str(tmp_path / 'file')!r}, 'w') as file: return file.fileno()\n"
+    script += "cli._run = run\nraise SystemExit(cli.main(['runs']))"
+    done = subprocess.run(["sh", "-c", f'exec {sys.executable} -c "$0" <&- >&- 2>&-', script], check=False)
+    assert done.returncode > 2
+
+
+@pytest.mark.parametrize("verb", ["doctor", "runs", "train"])
+def test_a_current_folder_that_was_removed_is_told(verb, tmp_path):
+    (tmp_path / "gone").mkdir()
+    command = ["sh", "-c", f"cd gone && rmdir ../gone && exec {sys.executable} -m rnnlab {verb}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: the folder that you are in was removed; cd to another\n")
+
+
+def test_help_takes_a_verb(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["help", "runs"]) == 0
+    assert capsys.readouterr().out.startswith("usage: rnnlab runs")
+
+
 def test_ctrl_c_while_importing_is_quiet():
     script = "import os, signal, sys, rnnlab.cli as cli\n"
     script += "cli._run = lambda argv: os.kill(os.getpid(), signal.SIGINT)\nsys.exit(cli.main([]))"

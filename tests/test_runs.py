@@ -35,6 +35,23 @@ def test_outputs_lie_in_the_current_folder_unless_the_environment_says_otherwise
     assert runs.outputs_root() == Path("/elsewhere")
 
 
+def test_a_home_folder_that_there_is_not_is_a_folder_of_that_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RNNLAB_OUTPUTS", "~/runs")
+    assert runs.outputs_root() == Path.home() / "runs"
+    monkeypatch.setenv("RNNLAB_OUTPUTS", "~nobody-of-that-name/runs")
+    assert runs.outputs_root() == Path("~nobody-of-that-name/runs")
+    with pytest.raises(CheckpointError, match="no run '~nobody-of-that-name/run'"):
+        runs.find_run("~nobody-of-that-name/run")
+
+
+def test_folders_that_are_not_utf8_are_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "\udcff"))
+    for refuse in (runs.check_free, lambda name: runs.create_run(name, exact=False)):
+        with pytest.raises(ConfigError, match="is not UTF-8; work in another folder, or set RNNLAB_OUTPUTS"):
+            refuse("music-lstm")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_default_name_that_is_taken_gets_the_next_number(outputs: Path):
     made = [runs.create_run("music-lstm", exact=False) for _ in range(3)]
     assert [folder.name for folder in made] == ["music-lstm", "music-lstm-2", "music-lstm-3"]

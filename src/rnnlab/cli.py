@@ -72,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Without the program's name; None: `sys.argv`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     try:
         # First of all: a job that is stopped while it imports torch exits with the documented code, too.
         with StopSignals(at_once=True) if arguments[:1] == ["train"] else nullcontext():
@@ -95,15 +96,14 @@ def _main(arguments: list[str]) -> int:
         code = _run(arguments)
         sys.stdout.flush()
         return code
+    except SystemExit as stop:  # argparse's --help
+        if isinstance(stop.__context__, BrokenPipeError):
+            return 141  # rich has caught it, pointed stdout at nothing, and asks for an exit with 1
+        return stop.code if isinstance(stop.code, int) else 0
     except BrokenPipeError:
         # `rnnlab runs | head`: Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except SystemExit as stop:
-        # rich has caught it, pointed stdout at nothing, and asks for an exit with 1.
-        if isinstance(stop.__context__, BrokenPipeError):
-            return 141
-        raise
     except Exception as error:
         mistake = _user_error(error)
         if mistake is None:
@@ -127,6 +127,8 @@ def _run(argv: list[str]) -> int:
 
         print(welcome())
         return 0
+    if argv[0] == "help" and argv[1:2] and argv[1] in VERBS:
+        argv = [argv[1], "--help"]
     if argv[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))
         print(USAGE.format(verbs="\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())))
@@ -141,6 +143,7 @@ def _run(argv: list[str]) -> int:
         from rnnlab.commandline.completion import complete
 
         return complete(rest)
+    _check_current_folder()
     if verb in PLAIN:
         return import_module(f"rnnlab.commands.{verb}").main(rest)
     if verb in COMPOSED:
@@ -190,6 +193,32 @@ def _run_composed(verb: str, argv: list[str]) -> int:
     module = import_module(f"rnnlab.commands.{verb}")
     startup.lap("torch")
     return module.run(request)
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where the shell has closed a standard stream (`rnnlab ... >&-`).
+
+    Else the next file that is opened takes the stream's number, and what is printed would go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))
+
+
+def _check_current_folder() -> None:
+    """Refuse to work where paths lead nowhere.
+
+    Raises:
+        ConfigError: the folder that the shell is in was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError("the folder that you are in was removed; cd to another") from None
 
 
 def _user_error(error: Exception) -> UserError | None:

@@ -48,7 +48,7 @@ _OF_A_START = {LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # bef
 
 def outputs_root() -> Path:
     """Return the folder of all runs: $RNNLAB_OUTPUTS, else ./outputs."""
-    return Path(os.environ.get("RNNLAB_OUTPUTS") or "outputs")
+    return Path(os.path.expanduser(os.environ.get("RNNLAB_OUTPUTS") or "outputs"))
 
 
 @contextmanager
@@ -154,11 +154,14 @@ def check_name(name: str) -> None:
     """
     if name.startswith(("/", "~")) or re.match(r"[A-Za-z]:[\\/]", name):
         raise ConfigError(f"name must be a folder under {outputs_root()}, got the path {name!r}")
+    for folder in (str(outputs_root().absolute()), os.getcwd()):
+        if any("\ud800" <= character <= "\udfff" for character in folder):  # which a run's JSON could not hold
+            raise ConfigError(f"{folder!r} is not UTF-8; work in another folder, or set RNNLAB_OUTPUTS to one")
     if not name.isprintable():
         raise ConfigError(f"name must be printable, got {name!r}")
     for part in name.split("/"):
-        if not part or part.startswith(".") or part != part.strip():
-            wanted = "no empty parts, none that begins with a dot, no spaces around them"
+        if not part or part.startswith((".", "-")) or part != part.strip():
+            wanted = "no empty parts, none that begins with a dot or a dash, no spaces around them"
             raise ConfigError(f"name {name!r} cannot be a run's folder: {wanted}")
         if len(part.encode()) > _MAX_NAME_BYTES:
             raise ConfigError(f"name: {part[:20]}... is {len(part.encode())} bytes long, at most {_MAX_NAME_BYTES} fit")
@@ -170,7 +173,7 @@ def find_run(name: str) -> Path:
     Raises:
         CheckpointError: There is none, or it holds what no run of rnnlab's holds.
     """
-    for folder in (outputs_root() / name, Path(name).expanduser()) if name and "\0" not in name else ():
+    for folder in (outputs_root() / name, Path(os.path.expanduser(name))) if name and "\0" not in name else ():
         if is_run(folder):
             _refuse_links(folder)
             return folder

@@ -235,3 +235,91 @@ def test_a_packed_single_row_and_rows_of_one_step(cell: str, backend: str) -> No
         y_wanted, final_wanted = wanted(packed)
         torch.testing.assert_close(y.data, y_wanted.data)
         torch.testing.assert_close(tensors_of(final), tensors_of(final_wanted))
+
+
+@every_backend
+@every_cell
+def test_the_state_may_be_given_under_torchs_name(cell: str, backend: str) -> None:
+    ours, theirs = PAIRS[cell]
+    layer, wanted = ours(3, 4, dtype=torch.float64, backend=backend), theirs(3, 4, dtype=torch.float64)
+    wanted.load_state_dict(layer.state_dict())
+    x, h = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(1, 2, 4, dtype=torch.float64)
+    state = (h, h + 1) if cell == "LSTM" else h
+    for a, b in zip(tensors_of(layer(x, hx=state)), tensors_of(wanted(x, hx=state)), strict=True):
+        torch.testing.assert_close(a, b, **CLOSE)
+
+
+@every_cell
+def test_all_weights_are_listed_as_in_torch(cell: str) -> None:
+    for bias in (True, False):
+        layer, wanted = (kind(3, 4, 2, bias=bias, bidirectional=True) for kind in PAIRS[cell])
+        shapes = [[w.shape for w in row] for row in layer.all_weights]
+        assert shapes == [[w.shape for w in row] for row in wanted.all_weights]
+        assert layer.all_weights[0][0] is layer.weight_ih_l0
+
+
+@pytest.mark.parametrize("switch", ["bias", "batch_first", "bidirectional"])
+@every_cell
+def test_a_number_in_the_place_of_a_switch_is_refused(cell: str, switch: str) -> None:
+    # LSTM(8, 16, 2, 0.5): a dropout meant, and a bias given.
+    with pytest.raises(TypeError, match=f"{switch} must be True or False, got 0.5"):
+        PAIRS[cell][0](3, 4, **{switch: 0.5})
+
+
+@every_backend
+@every_cell
+def test_a_state_of_another_width_is_refused(cell: str, backend: str) -> None:
+    layer, h = PAIRS[cell][0](3, 4, backend=backend), torch.zeros(1, 2, 4, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"h_0 is torch.float64 but the input is torch.float32; use h_0.to\(torch"):
+        layer(torch.zeros(5, 2, 3), (h, h) if cell == "LSTM" else h)
+
+
+@pytest.mark.parametrize("given", [None, [1.0], "x"])
+@every_cell
+def test_an_input_that_is_no_tensor_is_refused(cell: str, given: object) -> None:
+    with pytest.raises(TypeError, match="input must be a tensor or a PackedSequence, got"):
+        PAIRS[cell][0](3, 4)(given)
+
+
+@every_cell
+def test_the_transforms_of_torch_func_go_through_as_in_torch(cell: str) -> None:
+    layer, wanted = (kind(3, 4, dtype=torch.float64) for kind in PAIRS[cell])
+    wanted.load_state_dict(layer.state_dict())
+    xs = torch.randn(6, 5, 2, 3, dtype=torch.float64)
+    parameters = {name: parameter.detach() for name, parameter in layer.named_parameters()}
+
+    def loss(parameters: dict[str, Tensor], x: Tensor, module: nn.Module = layer) -> Tensor:
+        return torch.func.functional_call(module, parameters, (x,))[0].sin().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, xs)
+    for place, x in enumerate(xs):
+        for name, grad in torch.func.grad(loss)(parameters, x, wanted).items():
+            torch.testing.assert_close(each[name][place], grad, **CLOSE)
+    hessian = torch.func.jacrev(torch.func.grad(lambda x: layer(x)[0].square().sum()))(xs[0])
+    theirs = torch.autograd.functional.hessian(lambda x: wanted(x)[0].square().sum(), xs[0])
+    torch.testing.assert_close(hessian, theirs, **CLOSE)
+    layer.backend = "cpu"
+    with pytest.raises(ValueError, match="backend 'cpu' has no torch.func.grad; use backend='reference' or 'auto'"):
+        torch.func.grad(loss)(parameters, xs[0])
+
+
+@every_cell
+def test_complex_numbers_go_where_they_can_be_computed_with(cell: str) -> None:
+    layer, wanted = (kind(3, 4, dtype=torch.complex128) for kind in PAIRS[cell])
+    wanted.load_state_dict(layer.state_dict())
+    x = torch.randn(5, 2, 3, dtype=torch.complex128)
+    torch.testing.assert_close(layer(x)[0], wanted(x)[0], **CLOSE)
+    layer.backend = "cpu"
+    with pytest.raises(ValueError, match="backend 'cpu' has no complex128; use backend='auto'"):
+        layer(x)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@every_backend
+@every_cell
+def test_a_view_with_turned_signs_is_read_with_them(cell: str, backend: str, grad: bool) -> None:
+    layer = PAIRS[cell][0](1, 4, backend=backend).requires_grad_(grad)
+    x = torch.tensor([[[1 + 2j]]]).conj().imag  # contiguous, having one entry; its memory holds 2
+    assert x.is_neg()
+    assert x.is_contiguous()
+    torch.testing.assert_close(layer(x)[0], layer(torch.tensor([[[-2.0]]]))[0])

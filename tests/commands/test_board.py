@@ -79,6 +79,22 @@ def test_it_listens_on_this_machine_alone_and_loads_nothing_of_this_folder(monke
     assert not any("bind_all" in word for word in command)
 
 
+def test_runs_and_sweeps_may_be_named_as_other_commands_name_them(monkeypatch: pytest.MonkeyPatch):
+    shown = []
+
+    def start(command: list[str], **_: object) -> None:
+        folder = Path(command[command.index("--logdir") + 1])
+        shown.extend(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    for name in ("a", "b", "sweep-1/0", "sweep-1/1"):
+        make_run(name)
+    with pytest.raises(KeyboardInterrupt):
+        main(["run=a", "sweep-1", "--no-browser"])
+    assert shown == ["a", "sweep-1/0", "sweep-1/1"]
+
+
 def test_it_serves_until_ctrl_c_and_ends_quietly():
     make_run("a")
     with socket.socket() as probe:

@@ -143,6 +143,7 @@ def test_the_page_shows_what_fits_and_from_the_half_that_chose_nothing(finished)
             "clamp must be LAYER:UNIT=VALUE or LAYER:cUNIT=VALUE, as in 0:137=1.0, got '0=1'",
         ),
         (["run=music", "clamp=0:6=1"], 2, "clamp=0:6=1: there is no unit 6; units are 0 to 5"),
+        (["run=music", "clamp=0:1=1e400"], 2, "clamp=0:1=1e400: a value must be from -1e+06 to 1e+06"),
         (["run=music", "clamp=3:0=1"], 2, "clamp=3:0=1: there is no layer 3; layers are 0 to 0"),
         (["run=music", "output=page.txt"], 2, "output must be a file .html, got page.txt"),
         (["run=music", "text=a", "file=b"], 2, "explore reads text=... or file=..., got both; give one"),

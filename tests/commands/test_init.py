@@ -67,6 +67,14 @@ def test_what_does_not_work_leaves_no_folder(here, corpora):
     assert not (here / "lab").exists()
 
 
+@pytest.mark.parametrize("value", ["[", "!!x", "1:30", "'5'"])
+def test_a_value_that_is_no_number_is_told_as_it_was_typed(here, corpora, value):
+    with pytest.raises(ConfigError, match="task.max_len must be a whole number") as error:
+        main(["lab", f"corpus={corpora['sentiment']}", f"max_len={value}"])
+    assert value in str(error.value)
+    assert not (here / "lab").exists()
+
+
 def test_a_path_is_a_path_whatever_it_holds(here, corpora):
     (here / "a: ${b} #c.csv").write_text(corpora["sentiment"].read_text())
     assert main(["lab", "corpus=a: ${b} #c.csv"]) == 0

@@ -54,6 +54,13 @@ def test_a_run_without_result_curves_or_samples_is_shown_too(finished, capsys):
     assert "rnnlab rm bare" in told
 
 
+def test_scores_of_a_run_without_a_finite_one_are_not_called_the_best(finished, capsys):
+    path = finished / "music" / "result.json"
+    write_json(path, {**read_json(path), "best_step": -1})
+    assert main(["music"]) == 0
+    assert "scores of the last weights: no evaluation gave a finite score" in capsys.readouterr().out
+
+
 def test_a_run_that_stopped_is_told_how_to_go_on(finished, capsys):
     path = finished / "music" / "result.json"
     write_json(path, {**read_json(path), "status": "stopped", "error": "StoppedError: by [SIGTERM]"})

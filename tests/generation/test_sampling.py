@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from rnnlab.errors import DivergedError
 from rnnlab.generation import filter_logits, sample, stream
 
 VOCAB_SIZE = 6
@@ -152,7 +153,7 @@ def test_an_argument_out_of_range_is_named(arguments, message):
 
 
 def test_nan_logits_are_named():
-    with pytest.raises(ValueError, match="logits are nan"):
+    with pytest.raises(DivergedError, match="logits are nan"):
         sample(lambda inputs, state: (torch.full((1, 1, 3), torch.nan), None), [0], num_tokens=1)
 
 

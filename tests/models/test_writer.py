@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.cpu.library import library
+from rnnlab.errors import DivergedError
 from rnnlab.generation import sample, stream
 from rnnlab.models import LanguageModel
 
@@ -118,7 +119,7 @@ def test_nan_ends_it_after_what_was_drawn_before():
     next(texts)
     assert model.decoder_bias is not None
     model.decoder_bias[7] = float("nan")
-    with pytest.raises(ValueError, match="nan or infinite"):
+    with pytest.raises(DivergedError, match="nan or infinite"):
         next(texts)
 
 

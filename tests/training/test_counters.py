@@ -30,3 +30,11 @@ def test_a_forgotten_best_gives_way_to_any_score():
     assert (counters.best_step, counters.without_gain, counters.evaluated_at) == (-1, 0, -1)
     assert math.isnan(counters.best_score)
     assert counters.note_score(0.5, higher_is_better=True)
+
+
+def test_a_best_score_that_there_is_not_is_told_so():
+    counters = Counters(step=4)
+    counters.note_score(float("inf"), higher_is_better=False)  # a perplexity of more than exp(709)
+    assert counters.best("valid/perplexity") == "no evaluation gave a finite valid/perplexity"
+    counters.note_score(17.98652, higher_is_better=False)
+    assert counters.best("valid/perplexity") == "best valid/perplexity 17.9865 at step 4"

@@ -5,6 +5,8 @@ import math
 import pytest
 
 from rnnlab.config import CosineConfig, PlateauConfig, SGDConfig, StepConfig
+from rnnlab.errors import DivergedError
+from rnnlab.tasks.language import LanguageTask
 
 
 def test_the_training_loss_shown_is_the_mean_since_the_point_before(lab, tmp_path, points):
@@ -79,3 +81,13 @@ def test_samples_settings_and_histograms_are_logged(lab, tmp_path, scalars):
 def test_no_samples_are_drawn_when_none_are_wanted(lab, tmp_path, scalars):
     lab.fit(tmp_path, lab.config(max_steps=2, num_samples=0))
     assert not [tag for tag, _, _ in scalars(tmp_path) if tag.startswith("samples/")]
+
+
+def test_a_model_that_is_too_wild_to_draw_from_goes_without_samples(lab, tmp_path, monkeypatch, points):
+    def refuse(*_: object) -> list[str]:
+        raise DivergedError("the model's logits are nan or infinite")
+
+    monkeypatch.setattr(LanguageTask, "samples", refuse)
+    lab.fit(tmp_path, lab.config(num_samples=2, max_steps=4))
+    assert 4 in points(tmp_path)["valid/loss"]
+    assert not list(tmp_path.glob("samples/*"))

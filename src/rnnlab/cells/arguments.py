@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 
-def check_sizes(input_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
+def check_sizes(input_size: int, hidden_size: int, num_layers: int, dropout: float, **switches: bool) -> None:
     """Check a layer's constructor arguments.
 
     Raises:
-        TypeError: a size is no int.
+        TypeError: a size is no int, or a switch no bool: a dropout where torch.nn takes bias, most often.
         ValueError: a size below 1, or dropout outside 0..1.
     """
     for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
@@ -24,6 +24,9 @@ def check_sizes(input_size: int, hidden_size: int, num_layers: int, dropout: flo
             raise TypeError(f"{name} must be an int, got {value!r}")
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
     if isinstance(dropout, bool) or not 0 <= dropout <= 1:
         raise ValueError(f"dropout must be between 0 and 1, got {dropout!r}")
     if dropout > 0 and num_layers == 1:
@@ -34,8 +37,11 @@ def check_input(x: Tensor, input_size: int, weight: Tensor, autocast: bool) -> N
     """Check a batched or unbatched input.
 
     Raises:
-        ValueError: wrong number of dimensions, width, dtype or device, or no steps at all.
+        TypeError: not a tensor.
+        ValueError: wrong number of dimensions, width, dtype or device.
     """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"input must be a tensor or a PackedSequence, got {type(x).__name__}")
     if x.dim() not in (2, 3):
         raise ValueError(f"input must be 3-D, or 2-D for one sequence without a batch, got {x.dim()}-D")
     if x.shape[-1] != input_size:
@@ -83,6 +89,17 @@ def check_state(
                 message += "; was the state kept from another batch size?"
             raise ValueError(message)
     return states
+
+
+def check_state_dtype(names: tuple[str, ...], states: tuple[Tensor, ...], dtype: torch.dtype) -> None:
+    """Check that a state's numbers are of the input's type.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for name, tensor in zip(names, states, strict=True):
+        if tensor.dtype != dtype:
+            raise ValueError(f"{name} is {tensor.dtype} but the input is {dtype}; use {name}.to({dtype})")
 
 
 def check_lengths(lengths: Tensor, num_steps: int, batch: int) -> None:

@@ -44,6 +44,7 @@ import torch
 
 from rnnlab.cells.backends import ENGINES, check_backend
 from rnnlab.cells.cpu.library import library
+from rnnlab.cells.ops import FORWARD_MODE, FUNC_GRAD
 
 
 class BackendChoice(NamedTuple):
@@ -75,7 +76,7 @@ class Asked(NamedTuple):
         has_lengths: whether rows are of different lengths.
         shape: steps and batch; None: long enough that weights are used often.
         keeps_weights: whether a `KeptWeights` spares the engine the packing.
-        has_tangents: whether forward-mode differentiation goes through the call, which the equations alone can do.
+        transform: what `rnnlab.cells.ops.transform` says goes through the call; the equations can do all of it.
     """
 
     cell: str
@@ -87,7 +88,7 @@ class Asked(NamedTuple):
     has_lengths: bool = False
     shape: tuple[int, int] | None = None
     keeps_weights: bool = False
-    has_tangents: bool = False
+    transform: str = ""
 
     def __str__(self) -> str:
         """Name the place: 'CPU, float32'."""
@@ -103,11 +104,12 @@ def choose_backend(backend: str, asked: Asked) -> BackendChoice:
             order of `ENGINES`.
 
     Raises:
-        ValueError: as `check_backend`, or the backend asked for cannot run on this device or dtype, or would lose
-            the tangents of forward-mode differentiation.
+        ValueError: as `check_backend`, or the backend asked for cannot run on this device or dtype, or has no
+            derivatives of the kind asked for.
     """
-    if asked.has_tangents and backend not in ("auto", "reference"):
-        raise ValueError(f"backend {backend!r} has no forward-mode differentiation; use backend='reference' or 'auto'")
+    lacking = {"torch": (FORWARD_MODE,), "cpu": (FORWARD_MODE, FUNC_GRAD), "triton": (FORWARD_MODE, FUNC_GRAD)}
+    if asked.transform in lacking.get(backend, ()):
+        raise ValueError(f"backend {backend!r} has no {asked.transform}; use backend='reference' or 'auto'")
     if check_backend(backend, asked.extras) != "auto":
         if missing := ENGINES[backend].lacks(asked.device, asked.dtype, asked.extras):
             raise ValueError(f"backend {backend!r} has no {missing}; use backend='auto'")
@@ -115,8 +117,8 @@ def choose_backend(backend: str, asked: Asked) -> BackendChoice:
         if backend == "cpu" and asked.device.type == "cpu" and not asked.compiling:  # which cannot trace the question
             in_torch = library().functions is None
         return BackendChoice(backend, "asked for" + (_no_engine() if in_torch else ""))
-    if asked.has_tangents:
-        return BackendChoice("reference", f"{asked}: forward-mode differentiation")
+    if asked.transform:
+        return BackendChoice("reference", f"{asked}: {asked.transform}")
     preferred = _preferred(asked)
     missing = ENGINES[preferred.name].lacks(asked.device, asked.dtype, asked.extras)
     if missing is None:

@@ -73,6 +73,7 @@ ENGINES = {
         about="hand-written backpropagation through time",
         extras=_OP_EXTRAS if library().functions is None else _ENGINE_EXTRAS,
         extras_off_cpu=_OP_EXTRAS,
+        dtypes=(torch.float32, torch.float64, torch.float16, torch.bfloat16),
         compiles=True,
     ),
     "torch": Engine(

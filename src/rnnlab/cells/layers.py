@@ -109,19 +109,19 @@ class RNN(RecurrentStack):
 
     @overload
     def forward(
-        self, input: Tensor, state: Tensor | None = ..., lengths: Tensor | None = ...
+        self, input: Tensor, hx: Tensor | None = ..., lengths: Tensor | None = ...
     ) -> tuple[Tensor, Tensor]: ...
     @overload
-    def forward(self, input: PackedSequence, state: Tensor | None = ...) -> tuple[PackedSequence, Tensor]: ...
+    def forward(self, input: PackedSequence, hx: Tensor | None = ...) -> tuple[PackedSequence, Tensor]: ...
 
     def forward(
-        self, input: Tensor | PackedSequence, state: Tensor | None = None, lengths: Tensor | None = None
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the stack over a window.
 
         Args:
             input: (T, B, I), or (B, T, I) if batch_first, or (T, I) for one sequence, or a PackedSequence.
-            state: h_0, (L*D, B, H), or (L*D, H) for one sequence; None: zeros. A PackedSequence's state is
+            hx: h_0, (L*D, B, H), or (L*D, H) for one sequence; None: zeros. A PackedSequence's state is
                 in the order its rows had before packing.
             lengths: valid steps of each row, <int64>(B,), 0..T in any order; None: all T. What the input holds past
                 them, nan included, changes nothing. Values are checked on a CPU only: elsewhere that would wait.
@@ -134,7 +134,7 @@ class RNN(RecurrentStack):
             ValueError: a shape, width, dtype or length that does not fit; the message has both numbers.
             TypeError: lengths that are not int64, or a state that is not a tensor.
         """
-        y, (h_n,) = self._forward(input, state, lengths)
+        y, (h_n,) = self._forward(input, hx, lengths)
         return y, h_n
 
 
@@ -219,16 +219,16 @@ class LSTM(RecurrentStack):
 
     @overload
     def forward(
-        self, input: Tensor, state: LSTMState | None = ..., lengths: Tensor | None = ...
+        self, input: Tensor, hx: LSTMState | None = ..., lengths: Tensor | None = ...
     ) -> tuple[Tensor, LSTMState]: ...
     @overload
-    def forward(self, input: PackedSequence, state: LSTMState | None = ...) -> tuple[PackedSequence, LSTMState]: ...
+    def forward(self, input: PackedSequence, hx: LSTMState | None = ...) -> tuple[PackedSequence, LSTMState]: ...
 
     def forward(
-        self, input: Tensor | PackedSequence, state: LSTMState | None = None, lengths: Tensor | None = None
+        self, input: Tensor | PackedSequence, hx: LSTMState | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, LSTMState]:
         """Run the stack over a window: as `RNN.forward`, with pairs (h_0, c_0) and (h_n, c_n) for states."""
-        y, (h_n, c_n) = self._forward(input, state, lengths)
+        y, (h_n, c_n) = self._forward(input, hx, lengths)
         return y, (h_n, c_n)
 
 
@@ -305,14 +305,14 @@ class GRU(RecurrentStack):
 
     @overload
     def forward(
-        self, input: Tensor, state: Tensor | None = ..., lengths: Tensor | None = ...
+        self, input: Tensor, hx: Tensor | None = ..., lengths: Tensor | None = ...
     ) -> tuple[Tensor, Tensor]: ...
     @overload
-    def forward(self, input: PackedSequence, state: Tensor | None = ...) -> tuple[PackedSequence, Tensor]: ...
+    def forward(self, input: PackedSequence, hx: Tensor | None = ...) -> tuple[PackedSequence, Tensor]: ...
 
     def forward(
-        self, input: Tensor | PackedSequence, state: Tensor | None = None, lengths: Tensor | None = None
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the stack over a window: as `RNN.forward`."""
-        y, (h_n,) = self._forward(input, state, lengths)
+        y, (h_n,) = self._forward(input, hx, lengths)
         return y, h_n

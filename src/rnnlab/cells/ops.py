@@ -67,10 +67,28 @@ def have_tangents(*tensors: Tensor | None) -> bool:
     return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
+FORWARD_MODE, FUNC_GRAD, FUNC_VMAP = "forward-mode differentiation", "torch.func.grad", "torch.func.vmap"
+"""What `transform` finds; torch refuses to take a custom op with gradients of its own through the first two."""
+
+
+def transform(*tensors: Tensor | None) -> str:
+    """Name what goes through the call that autograd alone would not do, or return ''."""
+    if have_tangents(*tensors):
+        return FORWARD_MODE
+    if torch.compiler.is_compiling() or not _is_transformed():
+        return ""
+    tracks = torch._C._functorch.is_gradtrackingtensor  # pyright: ignore[reportAttributeAccessIssue]
+    return FUNC_GRAD if any(t is not None and tracks(t) for t in tensors) else FUNC_VMAP
+
+
 def is_watched() -> bool:
     """Return whether torch looks at what a call does: torch.compile, torch.jit.trace, or a transform such as vmap."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return True
+    return _is_transformed()
+
+
+def _is_transformed() -> bool:
     return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -53,17 +53,18 @@ class RecurrentParameters(nn.Module):
         recompute: bool,
     ) -> None:
         """Create the parameters in torch.nn's order and fill them; see the subclasses for the arguments."""
-        check_sizes(input_size, hidden_size, num_layers, dropout)
+        switches = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+        check_sizes(input_size, hidden_size, num_layers, dropout, **switches)
         check_settings(**initialisation)
         super().__init__()
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
-        self.bias = bool(bias)
-        self.batch_first = bool(batch_first)
+        self.bias = bias
+        self.batch_first = batch_first
         self.dropout = float(dropout)
-        self.bidirectional = bool(bidirectional)
+        self.bidirectional = bidirectional
         self.recurrent_dropout = recurrent_dropout
         self.weight_drop = weight_drop
         self.zoneout: Zoneout = zoneout
@@ -85,6 +86,11 @@ class RecurrentParameters(nn.Module):
     def num_directions(self) -> int:
         """1, or 2 if bidirectional."""
         return 2 if self.bidirectional else 1
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The parameters of each layer and direction, as torch.nn gives them; without those of layer norm."""
+        return [[tensor for tensor in weights if tensor is not None] for weights in self._all_weights()]
 
     @property
     def extras(self) -> ExtraSettings:

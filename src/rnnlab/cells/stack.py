@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells import torch_backend, triton
-from rnnlab.cells.arguments import check_input, check_lengths, check_state
+from rnnlab.cells.arguments import check_input, check_lengths, check_state, check_state_dtype
 from rnnlab.cells.auto import Asked, BackendChoice, choose_backend
 from rnnlab.cells.backends import direction_runner
 from rnnlab.cells.cpu.kept import is_keeping
 from rnnlab.cells.dropout import dropout
 from rnnlab.cells.extras import Extras
 from rnnlab.cells.gates import gate_values
-from rnnlab.cells.ops import have_tangents, needs_grad
+from rnnlab.cells.ops import needs_grad, transform
 from rnnlab.cells.parameters import RecurrentParameters
 from rnnlab.cells.reference import States, Weights
 
@@ -67,12 +67,12 @@ class RecurrentStack(RecurrentParameters):
         asked = Asked(self.cell, first.device, dtype, grad, compiling, active, has_lengths)
         return choose_backend(self.backend, asked)
 
-    def gates(self, input: Tensor, state: Any = None, lengths: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
+    def gates(self, input: Tensor, hx: Any = None, lengths: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
         """Read what the gates do in a window, without dropout of any kind and with the mean of zoneout, as in eval.
 
         Args:
             input: (T, B, I), or (B, T, I) if batch_first, or (T, I) for one sequence.
-            state: as in `forward`.
+            hx: as in `forward`.
             lengths: as in `forward`.
 
         Returns:
@@ -86,7 +86,7 @@ class RecurrentStack(RecurrentParameters):
         """
         if isinstance(input, PackedSequence):
             raise TypeError("gates are read from a padded input with lengths, got a PackedSequence; pad it first")
-        call = self._prepare(*self._arrange(input, state, lengths), lengths, training=False)
+        call = self._prepare(*self._arrange(input, hx, lengths), lengths, training=False)
         seen: list[tuple[Tensor, States, Tensor]] = []
         found: dict[str, dict[str, Tensor]] = {}
         with call.width:
@@ -150,6 +150,8 @@ class RecurrentStack(RecurrentParameters):
             zeros = x.new_zeros(rows, 1 if batch is None else batch, self.hidden_size)
             return (zeros,) * len(self.state_names)
         states = check_state(self.state_names, state, self.num_layers, self.num_directions, batch, self.hidden_size)
+        if (states[0].dtype, states[-1].dtype) != (x.dtype, x.dtype) and _autocast_dtype(x) is None:
+            check_state_dtype(self.state_names, states, x.dtype)
         return tuple(s.unsqueeze(1) for s in states) if batch is None else states
 
     def _run(self, x: Tensor, state: States, lengths: Tensor | None) -> tuple[Tensor, States]:
@@ -162,6 +164,7 @@ class RecurrentStack(RecurrentParameters):
         """Choose the engine, draw the masks and cast everything."""
         if x.shape[0] == 0:
             raise ValueError("input must have at least one step, got 0")
+        x = x.resolve_neg()  # of z.conj().imag, whose memory holds the other sign
         lengths = _unless_all_full(lengths, x)
         if lengths is not None:
             steps = torch.arange(x.shape[0], device=x.device).view(-1, 1, 1)
@@ -175,7 +178,7 @@ class RecurrentStack(RecurrentParameters):
         dtype, width = _autocast_dtype(x), nullcontext()
         asked = Asked(
             self.cell, x.device, dtype or x.dtype, grad, torch.compiler.is_compiling(), active,
-            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(), have_tangents(x, *state, *_flat(weights)),
+            lengths is not None, (x.shape[0], x.shape[1]), is_keeping(), transform(x, *state, *_flat(weights)),
         )  # fmt: skip
         backend = choose_backend(self.backend, asked).name
         if "weight_drop" in active:

@@ -6,6 +6,7 @@ Hydra finds these mistakes too, but in four lines that name its own insides; so 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import warnings
 from collections.abc import Iterator
@@ -207,7 +208,7 @@ def _bare_word(text: str, menu: Menu) -> str:
 def _grammar_problem(text: str, error: Exception) -> str:
     """Say that Hydra's grammar cannot read a value; quoting it nearly always helps."""
     key, _, value = text.partition("=")
-    if not key.replace(".", "").replace("/", "").replace("_", "").replace("@", "").isalnum():
+    if not re.fullmatch(r"[+~]*\w+([./@:]\w+)*", key):
         return f"{text}: {key} is no setting's name"
     reason = str(error).splitlines()[0].strip() if str(error) else type(error).__name__
     return f"{key}: cannot read {shown(value)} ({reason[:80]}); put it in quotes: {_quoted(key, value)}"

@@ -50,6 +50,14 @@ class RunDetails:
         """The score that chose its best checkpoint, without the split: accuracy."""
         return str(self.result.get("metric") or self.summary.metric or "").rpartition("/")[2]
 
+    @property
+    def scored(self) -> str:
+        """Which weights its scores are of: 'the best checkpoint, step 200'."""
+        step = self.result.get("best_step", "?")
+        if step == -1:
+            return "the last weights: no evaluation gave a finite score"
+        return f"the best checkpoint, step {step}"
+
     def changed(self) -> dict[str, list[str]] | None:
         """Return the settings that are not the defaults of its task: [its value, the default]; None: those are unknown.
 

@@ -72,6 +72,9 @@ class Hold:
         return f"{who}: {self.about} at {told} of the tokens written; free {_percent(free.rates[self.name])}"
 
 
+_LARGEST_HELD = 1e6  # far beyond what a unit that learned holds, and nothing overflows
+
+
 def parse_clamps(text: str | None, model: nn.Module) -> list[tuple[Unit, float]]:
     """Read `clamp=LAYER:UNIT=VALUE,...`.
 
@@ -84,6 +87,8 @@ def parse_clamps(text: str | None, model: nn.Module) -> list[tuple[Unit, float]]
         if match is None:
             raise ConfigError(f"clamp must be LAYER:UNIT=VALUE or LAYER:cUNIT=VALUE, as in 0:137=1.0, got {part!r}")
         layer, is_cell, unit, value = match.groups()
+        if abs(float(value)) > _LARGEST_HELD:
+            raise ConfigError(f"clamp={part.strip()}: a value must be from -{_LARGEST_HELD:g} to {_LARGEST_HELD:g}")
         wanted.append((Unit(Quantity(int(layer), is_cell or "h"), int(unit)), float(value)))
         try:
             Clamped(model, dict(wanted[-1:]))

@@ -100,7 +100,7 @@ def _scores(details: RunDetails) -> Iterator[str]:
     """Yield the scores by split."""
     splits, rows = details.score_table()
     if rows:
-        yield html.heading(f"Scores of the best checkpoint, step {details.result.get('best_step', '?')}")
+        yield html.heading(f"Scores of {details.scored}")
         cells = [(name, better(name), *values) for name, values in rows]
         yield html.table(("score", "better", *splits), cells, left=2)
 

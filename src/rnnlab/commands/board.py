@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from rnnlab.commandline.options import one_line_errors
+from rnnlab.commands._details import expand
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError
 from rnnlab.runs import find_run, outputs_root, run_names
 
@@ -36,11 +37,11 @@ def main(argv: list[str]) -> int:
         0 after Ctrl-C, else TensorBoard's exit code.
 
     Raises:
-        CheckpointError: There is no such run, or none at all.
+        CheckpointError: There is no such run or sweep, or none at all.
         ConfigError: The port is taken.
     """
     parser = argparse.ArgumentParser(prog="rnnlab board", description="Open TensorBoard on the runs under outputs/.")
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="only these runs; all if none is named")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="only these runs or sweeps; all if none is named")
     parser.add_argument("--port", type=int, help=f"the port; the first free one from {_FIRST_PORT} on if not given")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     arguments = one_line_errors(parser).parse_args(argv)
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
         logdir = outputs_root().absolute()
         if arguments.runs:
             logdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rnnlab-board-")))
-            link_runs([find_run(name) for name in arguments.runs], logdir)
+            link_runs([find_run(name) for name in expand(arguments.runs)], logdir)
         # -P: a tensorboard/ in this folder is not the one that is meant.
         command = [sys.executable, "-P", "-m", "tensorboard.main", "--logdir", str(logdir)]
         command += ["--host", HOST, "--port", str(port), *_OPTIONS]

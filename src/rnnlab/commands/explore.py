@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def run(request: Request) -> int:
     finished = open_run(settings)
     _refuse(finished, settings)
     clamps = parse_clamps(settings.clamp, finished.model)
-    path = finished.folder / "explore.html" if settings.output is None else Path(settings.output).expanduser()
+    path = finished.folder / "explore.html" if settings.output is None else Path(os.path.expanduser(settings.output))
     if path.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"output must be a file .html, got {settings.output}")
     task, model = finished.task, finished.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from itertools import count
 from pathlib import Path
@@ -73,7 +74,7 @@ def _write(tunes: list[str], path: Path, run: str) -> None:
 def _target(finished: FinishedRun, settings: GenerateConfig) -> Path:
     """Where the tunes go: the file or folder asked for, else a new file among the run's samples."""
     if settings.output is not None:
-        return Path(settings.output).expanduser()
+        return Path(os.path.expanduser(settings.output))
     samples = finished.folder / "samples"
     return next(path for number in count(1) if not (path := samples / f"tunes-{number}{ABC}").exists())
 
@@ -84,7 +85,7 @@ def _check_output(output: str) -> None:
     Raises:
         ConfigError: it is one.
     """
-    path = Path(output).expanduser()
+    path = Path(os.path.expanduser(output))
     if output.endswith(("/", "\\")) or path.is_dir() or path.suffix in ("", ABC):
         return
     raise ConfigError(f"output must be a file {ABC} or a folder, got {output!r}; a folder's name may end with /")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -148,7 +150,7 @@ def _files(folder: Path, task: str, data: dict[str, str]) -> dict[str, str]:
     """Return the content of each file by its name in the folder."""
     menu = read_menu("train")
     defaults = compose_request(read_arguments("train", [f"task={task}"])).settings
-    path = Path(data["corpus"]).expanduser()
+    path = Path(os.path.expanduser(data["corpus"]))
     if path.exists():  # found from wherever the experiment is started; a named corpus stays a name
         data = {**data, "corpus": str(path.absolute())}
     own = {key: _value(settings(type(defaults.task))[key].kind, value) for key, value in data.items()}
@@ -182,10 +184,15 @@ def _files(folder: Path, task: str, data: dict[str, str]) -> dict[str, str]:
 
 
 def _value(kind: type, text: str) -> object:
-    """Return a typed value as YAML is to hold it: a column named 12 stays a text; ${...} is no reference."""
-    if kind is str:
-        return text.replace("${", "\\${")
-    return yaml.safe_load(text)
+    """Return a typed value as YAML is to hold it: a column named 12 stays a text; ${...} is no reference.
+
+    JSON has YAML's numbers, true, false and null without its surprises (1:30 is 90); what is none of them is told when
+    the settings are checked.
+    """
+    if kind is not str:
+        with suppress(ValueError):
+            return json.loads(text)
+    return text.replace("${", "\\${")
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

@@ -118,7 +118,7 @@ def _print_scores(console: Console, details: RunDetails) -> None:
     splits, scores = details.score_table()
     if not scores:
         return
-    _heading(console, f"scores of the best checkpoint, step {details.result.get('best_step', '?')}")
+    _heading(console, f"scores of {details.scored}")
     rows = [(f"  {name}", better(name), *values) for name, values in scores]
     print_table(("  score", "better", *splits), rows, left=2)
 

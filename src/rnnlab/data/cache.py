@@ -41,7 +41,7 @@ def cache_folder() -> Path:
     """Where downloads and encoded corpora are kept: `$RNNLAB_CACHE`, else the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen and chosen != OFF:
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     from platformdirs import user_cache_path
 
     return user_cache_path("rnnlab", appauthor=False)

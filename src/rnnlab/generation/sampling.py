@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells import KeptWeights
+from rnnlab.errors import DivergedError
 
 # (inputs <int64>(T, B), state or None) -> (logits (T, B, V), state)
 StepFunction = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -67,7 +68,8 @@ def sample(
         `count` lists of at most `num_tokens` ids; the prompt is not repeated in them.
 
     Raises:
-        ValueError: an argument is out of its range, every token is forbidden, or a logit is nan or infinite.
+        ValueError: an argument is out of its range, or every token is forbidden.
+        DivergedError: a logit is nan or infinite.
     """
     choose = _chooser(num_tokens, temperature, top_k, top_p, count, generator, forbidden_ids)
     samples: list[list[int]] = [[] for _ in range(count)]
@@ -160,7 +162,7 @@ class _Chooser:
             logits = logits.masked_fill(self.forbidden(logits), -torch.inf)
         largest, likeliest = logits.max(dim=-1, keepdim=True)  # nan if any logit is
         if not largest.isfinite().all():
-            raise ValueError(_NOT_FINITE)
+            raise DivergedError(_NOT_FINITE)
         if self.temperature == 0:
             return likeliest.squeeze(-1)
         # The largest logit goes to 0 first, in float64: a small temperature must give neither infinity nor 0/0.
@@ -297,7 +299,7 @@ def _written(
         failed = bool((drawn[-1] < 0).any())
         yield from drawn[: len(drawn) - failed].tolist()
         if failed:
-            raise ValueError(_NOT_FINITE)
+            raise DivergedError(_NOT_FINITE)
         tokens, num_tokens = drawn[-1], num_tokens - steps
 
 

@@ -31,8 +31,8 @@ def linear_cross_entropy(
         nats = sum over rows n of  log sum_v exp(logits[n, v]) - logits[n, targets[n]]
 
     Equals `cross_entropy(linear(h, weight, bias), targets, ignore_index=ignore_index, reduction="sum")`. Under autocast
-    the factors of the products are rounded to its width; sums, softmax and loss keep float32. There is no second
-    derivative.
+    the factors of the products are rounded to its width, the gradients of logits among them; sums, softmax and loss
+    keep float32. There is no second derivative.
 
     Args:
         h: hidden states, (..., H).

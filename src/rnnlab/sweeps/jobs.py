@@ -192,7 +192,7 @@ def identify(config: dict[str, Any]) -> tuple[str, str, str]:
 @cache
 def corpus_hash(corpus: str) -> str | None:
     """SHA-256 of a corpus of the user's own, paths and bytes; None for a named one, whose content its name fixes."""
-    path = Path(corpus).expanduser()
+    path = Path(os.path.expanduser(corpus))
     files = sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
     hashes = []
     for file in files:

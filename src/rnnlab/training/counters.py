@@ -71,6 +71,12 @@ class Counters:
         self.without_gain += 1
         return False
 
+    def best(self, name: str) -> str:
+        """Say what the best score is, or that there is none."""
+        if self.best_step < 0:
+            return f"no evaluation gave a finite {name}"
+        return f"best {name} {self.best_score:.4f} at step {self.best_step}"
+
     def forget_best(self) -> None:
         """Start choosing anew, with an evaluation of the present weights at the end at the latest."""
         self.evaluated_at = self.best_step = -1

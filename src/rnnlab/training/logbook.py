@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnlab.errors import DivergedError
 from rnnlab.tasks.base import Scores
 from rnnlab.training.board import Board
 from rnnlab.training.logs import EventLog, log, write_samples
@@ -107,9 +108,13 @@ class Logbook:
         step, scored = state.counters.step, state.scored_model
         board.scores("valid", scores, step)
         if config.num_samples:
-            texts = state.task.samples(scored, config.num_samples, config.sample_len, state.config.seed)
-            board.samples(texts, step)
-            write_samples(self._run, step, texts)
+            try:
+                texts = state.task.samples(scored, config.num_samples, config.sample_len, state.config.seed)
+            except DivergedError as error:  # finite weights, but too large: the scores are not finite either
+                log.warning("no samples at step %d: %s", step, error)
+            else:
+                board.samples(texts, step)
+                write_samples(self._run, step, texts)
         board.inside(state.model, scored, step, has_gradients=has_gradients)
 
     def tell_evaluation(self, results: dict[str, float]) -> None:

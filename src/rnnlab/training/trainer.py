@@ -111,8 +111,7 @@ class Trainer:
             progress.close()
             if self._profile is not None:
                 self._profile.finish()
-            best = f"valid/{self.task.metric} {self.counters.best_score:.4f}"
-            log.info("%s; best %s at step %d", reason, best, self.counters.best_step)
+            log.info("%s; %s", reason, self.counters.best(f"valid/{self.task.metric}"))
             if self._ranks.is_first:
                 self.scoring.test()
         finally:

@@ -105,6 +105,13 @@ def test_too_few_rows_for_three_splits_are_refused(tmp_path):
         load_labelled_texts(str(tmp_path / "own.jsonl"))
 
 
+def test_a_split_that_copies_left_empty_says_so(tmp_path):
+    write_rows(tmp_path / "train.jsonl", numbered(0, 100))
+    write_rows(tmp_path / "test.jsonl", numbered(0, 100))
+    with pytest.raises(DataError, match="got 100 in all; .* texts of train also stand in test and were removed"):
+        load_labelled_texts(str(tmp_path))
+
+
 def test_the_hash_changes_with_one_label(tmp_path):
     rows = numbered(0, 100)
     write_rows(tmp_path / "own.jsonl", rows)

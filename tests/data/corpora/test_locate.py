@@ -45,7 +45,7 @@ def test_a_typo_gets_the_name_that_was_meant(typo, meant):
         resolve(typo, Kind.TEXT)
 
 
-@pytest.mark.parametrize("corpus", ["data/nowhere.txt", "", "a\0b", "x" * 5000])
+@pytest.mark.parametrize("corpus", ["data/nowhere.txt", "", "a\0b", "x" * 5000, "~nobody-of-that-name/x.txt"])
 def test_what_is_neither_a_name_nor_a_path_lists_the_names(corpus):
     with pytest.raises(DataError, match="known for running text: sotu, ptb, wikitext-2; or give the path"):
         resolve(corpus, Kind.TEXT)

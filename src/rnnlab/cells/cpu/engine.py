@@ -135,7 +135,7 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def drop(x: Tensor, seed: int, p: float) -> Tensor:
     """Return x with entries zeroed with probability p, below 1, and the others divided by 1 - p."""
-    wide = x.to(_wide_dtype(x)).contiguous()
+    wide = x.to(_wide_dtype(x)).contiguous().resolve_neg()
     y = torch.empty_like(wide)
     arithmetic = _FLOAT64 if wide.dtype == torch.float64 else _FLOAT32
     call("rnnlab_drop", Dropout(arithmetic, torch.get_num_threads(), x.numel(), seed, p, address(wide), address(y)))

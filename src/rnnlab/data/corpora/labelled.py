@@ -144,14 +144,14 @@ def _assemble(name: str, given: dict[str, Rows]) -> LabelledTexts:
                 continue
             parts[split].texts.append(text)
             parts[split].labels.append(label)
-    advice = "give more rows, or a folder with files named train, valid and test"
-    check_no_empty_split(name, {split: len(parts[split]) for split in SPLITS}, advice)
     num_copies = len(keys["train"]) - len(set(keys["train"]))
     notes = [f"{num_copies:,} texts are copies of another; copies are in the same split"] if num_copies else []
     notes += [
         f"{count:,} texts of {split} also stand in {above} and were removed from {split}"
         for (split, above), count in sorted(removed.items())
     ]
+    advice = "give more rows, or a folder with files named train, valid and test"
+    check_no_empty_split(name, {split: len(parts[split]) for split in SPLITS}, advice, notes)
     return LabelledTexts(name=name, label_names=_check_labels(name, parts), notes=tuple(notes), **parts)
 
 

@@ -53,7 +53,7 @@ def resolve(corpus: str, kind: Kind) -> Corpus | Path:
         return row
     for point in entry_points(group=ENTRY_POINTS, name=corpus):
         return Path(point.load()())
-    path = Path(corpus).expanduser()
+    path = Path(os.path.expanduser(corpus))
     if corpus and os.path.lexists(path):
         return path
     close = get_close_matches(corpus, [*CORPORA, *entry_points(group=ENTRY_POINTS).names], n=1)
@@ -114,9 +114,9 @@ def _folders(corpus: Corpus) -> list[Path]:
     folders = []
     data = os.environ.get(DATA_VARIABLE)
     if data:
-        if not Path(data).expanduser().is_dir():
+        if not Path(os.path.expanduser(data)).is_dir():
             raise DataError(f"{DATA_VARIABLE} must be a folder with one folder for each corpus, got {data!r}")
-        folders.append(Path(data).expanduser() / corpus.name)
+        folders.append(Path(os.path.expanduser(data)) / corpus.name)
     folders.append(cache_folder() / corpus.name)
     if corpus.package is not None:
         spec = importlib.util.find_spec(corpus.package.module)

@@ -63,8 +63,14 @@ def check_counts(corpus: Corpus, got: dict[str, int]) -> None:
             raise DataError(f"corpus {corpus.name!r}: got {got[split]:,} in {split}, wanted {wanted:,}")
 
 
-def check_no_empty_split(name: str, sizes: dict[str, int], advice: str) -> None:
+def check_no_empty_split(name: str, sizes: dict[str, int], advice: str, notes: Iterable[str] = ()) -> None:
     """Refuse a corpus with nothing in one of its splits.
+
+    Args:
+        name: of the corpus.
+        sizes: items in each split.
+        advice: what to do.
+        notes: what the items are like that may be the reason.
 
     Raises:
         DataError: a split is empty.
@@ -72,7 +78,8 @@ def check_no_empty_split(name: str, sizes: dict[str, int], advice: str) -> None:
     for split, size in sizes.items():
         if size == 0:
             total = sum(sizes.values())
-            raise DataError(f"{name}: nothing fell into the {split} split, got {total} in all; {advice}")
+            told = "; ".join([f"got {total} in all", *notes, advice])
+            raise DataError(f"{name}: nothing fell into the {split} split, {told}")
 
 
 def content_hash(parts: Iterable[Iterable[str]]) -> str:

@@ -118,6 +118,7 @@ def _assemble(name: str, given: dict[str, list[str]]) -> TuneCorpus:
     parts: dict[str, list[str]] = {split: [] for split in SPLITS}
     skipped: Counter[str] = Counter()
     seen: set[tuple[str | None, str | None, str]] = set()
+    titles: set[str] = set()
     # What is tested first: of two copies, that one is kept.
     for origin in ("test", "valid", "train"):
         for raw in bar(given.get(origin, []), f"reading {name}", "tune"):
@@ -133,13 +134,16 @@ def _assemble(name: str, given: dict[str, list[str]]) -> TuneCorpus:
             split = origin
             if origin == "train":
                 key = normalised_title(tune) or music
+                titles.add(key)
                 split = hash_split(key, valid_share=shares["valid"], test_share=shares["test"])
             parts[split].append(tune)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
     if not seen:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
         raise DataError(f"{name} has no tune that can be used: {reasons}")
     advice = "give more tunes, or a folder with files named train.abc, valid.abc and test.abc"
-    check_no_empty_split(name, {split: len(parts[split]) for split in SPLITS}, advice)
+    notes = [f"left out: {reasons}"] if reasons else []
+    notes += ["all have one title, and settings of one tune stay together"] if len(titles) == 1 < len(seen) else []
+    check_no_empty_split(name, {split: len(parts[split]) for split in SPLITS}, advice, notes)
     return TuneCorpus(name=name, skipped=dict(skipped), **parts)
 
 

@@ -3,16 +3,18 @@
 //     scores = h W^T + b        nats = sum over rows of log sum exp(scores) - scores[target]
 //     d scores = softmax(scores) - onehot(target)        d h = d scores W, d W = d scores^T h, d b = sum of d scores
 //
-// The scores of one chunk of rows are all that is ever in memory, in blocks of words: [block][row][block_depth], so
-// that a block of all rows is one piece of memory that stays in a cache. What stands in the place of a gradient of a
-// score is exp(score - largest), not yet divided by the row's sum: the division is made with h, or with d h.
+// Of the scores only exp(score - reference) is kept, for one chunk of rows. A row's reference is about its target's
+// score, known beforehand, so that an exponential is formed while its score is in the first cache; a row whose scores
+// rise too far above that is done again with its largest score. The exponentials stand in the place of the
+// gradients of scores and are not divided by the row's sum: the division is made with h, or with d h.
 //
 // Every number is added up by one thread in an order that the number of threads does not change: threads share the
-// words for the scores, for their exponentials and for d W, and the rows for d h.
+// words for the scores and for d W, and the rows for d h.
 #pragma once
 #include <cmath>
 #include <limits>
 
+#include "exponentials.hpp"
 #include "layout.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
@@ -20,81 +22,91 @@ namespace rnnlab::RNNLAB_ISA {
 template <class P> class CrossEntropy {
     using T = Value<P>;
     using E = Element<P>;
+    static constexpr int width = lanes<T>, columns = panel_width<P>;
 
   public:
     explicit CrossEntropy(const rnnlab_cross_entropy &call)
-        : call(call), save(call.grad_weight), depth(call.hidden_size), vocabulary(call.vocab_size),
-          blocks((vocabulary + block_depth - 1) / block_depth), weight(depth, vocabulary),
-          weight_back(save ? vocabulary : 0, depth), h_panels(save ? block_depth : 0, depth) {
+        : call(call), save(call.grad_weight || call.grad_bias), depth(call.hidden_size), vocabulary(call.vocab_size),
+          words{vocabulary}, groups((vocabulary + group_words - 1) / group_words),
+          weight(rows_of<T>(call.weight, vocabulary, depth)) {
         for (int64_t n = 0; n < call.rows; ++n)
             if (call.targets[n] != call.ignore_index) counted.push_back(n);
         for (int64_t n : counted) h.push_back(static_cast<const T *>(call.h) + n * depth);
         const int64_t rows = counted.size(), chunks = (rows + rows_at_once() - 1) / rows_at_once();
         for (int64_t i = 0; i <= chunks; ++i) borders.push_back(chunks ? rows * i / chunks : 0);
-        int64_t largest = 0;
-        for (int64_t i = 0; i < chunks; ++i) largest = std::max(largest, borders[i + 1] - borders[i]);
-        scores.reserve(largest * blocks * block_depth);
-        tops.resize(largest * blocks);
-        sums.resize(largest * blocks);
+        const int64_t largest = chunks ? (rows + chunks - 1) / chunks : 0;
+        sums.resize(largest * groups);
+        tops.resize(largest * groups);
         totals.resize(largest);
+        references.resize(largest);
         target_scores.resize(largest);
-        if (save) scaled.reserve(largest * depth);
+        // Past the end stand words that count for nothing in the sums.
+        bias.assign(words.count() * columns, -std::numeric_limits<T>::infinity());
+        for (int64_t v = 0; v < vocabulary; ++v) bias[v] = call.bias ? static_cast<const T *>(call.bias)[v] : T(0);
+        if (!save) return;
+        kept.resize(words.count(), largest);
+        scaled.reserve(largest * (depth + 1));
     }
 
     void run() {
-        const auto rows = rows_of<T>(call.weight, vocabulary, depth);
-        each_thread([&](int thread, int threads) {
-            share(weight.panels(), thread, threads, [&](int64_t j) { weight.fill({rows.data(), false}, j); });
-            if (!save) return;
-            share(weight_back.panels(), thread, threads, [&](int64_t j) { weight_back.fill({rows.data(), true}, j); });
-            clear(thread, threads);
-        });
+        if (save) each_thread([&](int thread, int threads) { clear(thread, threads); });
         double nats = 0;
         for (size_t i = 0; i + 1 < borders.size(); ++i) {
             first = borders[i], count = borders[i + 1] - first;
-            each_thread([&](int thread, int threads) { score(thread, threads); });
-            for (int64_t r = 0; r < count; ++r) target_scores[r] = at_target(r);
+            left.fill({h.data() + first, false}, 0, count, 0, depth);
             each_thread([&](int thread, int threads) {
-                share(blocks, thread, threads, [&](int64_t block) { exponentials(block); });
+                share(count, thread, threads, [&](int64_t r) { references[r] = about_at_target(r); });
             });
-            for (int64_t r = 0; r < count; ++r) nats += judge(r);
+            do each_thread([&](int thread, int threads) { score(thread, threads); });
+            while (!settle());
+            for (int64_t r = 0; r < count; ++r) nats += std::log(totals[r]) + (references[r] - target_scores[r]);
             if (!save) continue;
+            scale();
             each_thread([&](int thread, int threads) {
-                share(h_panels.panels(), thread, threads, [&](int64_t j) { pack_scaled(j); });
+                pull_h(thread, threads);
+                pull_weight(thread, threads);
             });
-            each_thread([&](int thread, int threads) { go_back(thread, threads); });
         }
         *call.nats = nats;
     }
 
   private:
+    static constexpr int64_t group_words = 256;  // whose weights, packed, stay in the second cache
+    static constexpr int64_t group_panels = group_words / columns;
+
     const rnnlab_cross_entropy &call;
     const bool save;  // whether gradients are wanted
-    const int64_t depth, vocabulary, blocks;
+    const int64_t depth, vocabulary;
+    const Blocks<P> words;
+    const int64_t groups;
+    const std::vector<const T *> weight;
     int64_t first = 0, count = 0;           // the chunk at hand
     std::vector<int64_t> counted, borders;  // rows with a target; where chunks begin among them
     std::vector<const T *> h;               // of the rows with a target
-    Panels<P> weight, weight_back, h_panels;
-    Buffer<T> scores, scaled;  // of the chunk: scores or their exponentials; h divided by each row's sum
-    std::vector<T> tops;       // the largest score of each block and row: [block][row]
+    std::vector<T> bias;
+    Left<P> left, right;  // h by rows; h divided by each row's sum, and that alone for the bias, by columns
+    Buffer<T> scaled;     // what `right` is packed from
+    Exponentials<P> kept;
+    std::vector<T> tops, references;  // the largest score of each row and group of words; what is subtracted
     std::vector<double> sums, totals, target_scores;
 
-    // As many rows as a panel serves at once, but not so many that the scores of a large vocabulary fill the memory.
+    // As many rows as leave h in the second cache, and the exponentials in no more memory than the weight and its
+    // gradient take, unless that is little. It depends on no number of threads: each chunk's gradients are a sum.
     int64_t rows_at_once() const {
-        constexpr int64_t most = std::min<int64_t>(block_depth, group_blocks * max_rows), scores = 1 << 22;
-        return std::clamp<int64_t>(scores / std::max<int64_t>(1, vocabulary), 4 * max_rows, most);
+        constexpr int64_t cache = 640 << 10, memory = 48 << 20;
+        const int64_t in_cache = cache / std::max<int64_t>(256, elements<P>(depth) * sizeof(E));
+        const int64_t weight_bytes = 2 * vocabulary * depth * sizeof(T);
+        const int64_t panel_bytes = std::max<int64_t>(1, words.count()) * Exponentials<P>::bytes_of_row;
+        const int64_t in_memory = save ? std::max(memory, weight_bytes) / panel_bytes : in_cache;
+        return std::max<int64_t>(4 * max_rows, std::min(in_cache, in_memory));
     }
     template <class Work> void each_thread(Work work) const { in_parallel(std::max(1, call.threads), work); }
-    T *segment(int64_t block, int64_t r) { return scores.data() + (block * count + r) * block_depth; }
-    // Some rows of a block that will be packed next.
-    Ahead ahead(int64_t block, int64_t begin, int64_t rows) {
-        return block < blocks ? Ahead(segment(block, begin), rows * block_depth * sizeof(T)) : Ahead();
+    int64_t target(int64_t r) const { return call.targets[counted[first + r]]; }
+    int64_t words_of(int64_t group) const { return std::min(group_words, vocabulary - group * group_words); }
+    // The weights of a group of words, which will be packed.
+    Ahead weights_ahead(int64_t group) const {
+        return group < groups ? Ahead(weight[group * group_words], words_of(group) * depth * sizeof(T)) : Ahead();
     }
-    T &at_target(int64_t r) {
-        const int64_t target = call.targets[counted[first + r]];
-        return segment(target / block_depth, r)[target % block_depth];
-    }
-    int64_t words(int64_t block) const { return std::min(block_depth, vocabulary - block * block_depth); }
 
     // Rows without a target pull at nothing; without any, nothing is written later.
     void clear(int thread, int threads) {
@@ -102,132 +114,200 @@ template <class P> class CrossEntropy {
         if (thread == 0)
             for (int64_t n = 0; n < call.rows; ++n)
                 if (call.targets[n] == call.ignore_index) std::fill_n(grad_h + n * depth, depth, T(0));
+        if (!counted.empty()) return;
         const int64_t begin = vocabulary * thread / threads, end = vocabulary * (thread + 1) / threads;
+        std::fill_n(static_cast<T *>(call.grad_weight) + begin * depth, (end - begin) * depth, T(0));
         if (call.grad_bias) std::fill_n(static_cast<T *>(call.grad_bias) + begin, end - begin, T(0));
-        if (counted.empty() || depth == 0)
-            std::fill_n(static_cast<T *>(call.grad_weight) + begin * depth, (end - begin) * depth, T(0));
     }
 
-    // Scores of the chunk for this thread's blocks of words, and the largest of each row in each.
+    // The score of a row's target, but for roundings.
+    T about_at_target(int64_t r) const {
+        const T *a = h[first + r], *b = weight[target(r)];
+        Vector<T> sum = {};
+        for (int64_t c = 0; c < depth; c += width) sum += load(a + c, depth - c) * load(b + c, depth - c);
+        T total = bias[target(r)];
+        for (int i = 0; i < width; ++i) total += sum[i];
+        return total;
+    }
+
+    // Exponentials, their sums and the largest scores for this thread's groups of words.
     void score(int thread, int threads) {
-        constexpr int width = lanes<T>;
-        std::vector<Left<P>> left((depth + block_depth - 1) / block_depth);
-        for (size_t i = 0; i < left.size(); ++i) {
-            const int64_t k0 = i * block_depth;
-            left[i].fill({h.data() + first, false}, 0, count, k0, std::min(block_depth, depth - k0));
-        }
-        std::vector<T *> out(count);
-        share(blocks, thread, threads, [&](int64_t block) {
-            const int64_t column = block * block_depth, panel = column / panel_width<P>;
-            const T *bias = call.bias ? static_cast<const T *>(call.bias) + column : nullptr;
-            for (int64_t r = 0; r < count; ++r) out[r] = segment(block, r);
-            for (int64_t r = 0; r < count && left.empty(); ++r)
-                for (int64_t c = 0; c < words(block); ++c) out[r][c] = bias ? bias[c] : T(0);
-            for (size_t i = 0; i < left.size(); ++i)
-                left[i].multiply({weight.panel(i * block_depth, panel), words(block), bias, out.data(), i > 0}, 0);
-            for (int64_t r = 0; r < count; ++r) {
-                // Past the end stand numbers that count for nothing in the sums below.
-                std::fill(out[r] + words(block), out[r] + block_depth, -std::numeric_limits<T>::infinity());
-                Vector<T> largest = all<T>(-std::numeric_limits<T>::infinity());
-                for (int64_t c = 0; c < words(block); c += width) {
-                    const Vector<T> v = load(out[r] + c);
-                    largest = v > largest ? v : largest;
-                }
-                T top = largest[0];
-                for (int i = 1; i < width; ++i) top = std::max<T>(top, largest[i]);
-                tops[block * count + r] = top;
-            }
+        const int64_t panel = elements<P>(depth) * columns;
+        const int64_t slices = groups < 4 * threads ? threads : 1;  // of the rows, where there are few words
+        Buffer<E> panels(group_panels * panel);
+        int64_t packed = -1;
+        share(groups * slices, thread, threads, [&](int64_t task) {
+            const int64_t group = task / slices, slice = task % slices;
+            const int64_t word = group * group_words, many = words_of(group);
+            for (int64_t c = 0; c < many && packed != group; c += columns)
+                pack<P>({weight.data() + word, false}, 0, depth, c, std::min<int64_t>(columns, many - c),
+                        words.width((word + c) / columns), panels.data() + c / columns * panel);
+            packed = group;
+            Ahead next = slices == 1 ? weights_ahead(group + 1) : Ahead();
+            share(left.count(), slice, slices,
+                  [&](int64_t i) { score_block(group, left.block(i), panels.data(), next, left.count() - i); });
         });
     }
-
-    // Exponentials of a block's scores, in their place if gradients are wanted, and their sum for each row.
-    void exponentials(int64_t block) {
-        constexpr int width = lanes<T>;
-        for (int64_t r = 0; r < count; ++r) {
-            T *x = segment(block, r);
-            const T top = top_of(r);
-            Vector<T> sum[2] = {};  // few additions a lane, or digits are lost
-            for (int64_t c = 0; c < words(block); c += 2 * width)
-                for (int i = 0; i < 2; ++i) {
-                    const Vector<T> e = exp_of_negative<T>(load(x + c + i * width) - top);
-                    if (save) store(x + c + i * width, e);
-                    sum[i] += e;
-                }
-            sum[0] += sum[1];
-            double total = 0;
-            for (int i = 0; i < width; ++i) total += sum[0][i];
-            sums[block * count + r] = total;
-        }
-    }
-    T top_of(int64_t r) const {
-        T top = tops[r];
-        for (int64_t block = 1; block < blocks; ++block) top = std::max(top, tops[block * count + r]);
-        return top;
-    }
-
-    // Nats of a row; with the target's exponential less the sum, its exponentials are its gradients times the sum.
-    double judge(int64_t r) {
-        double total = 0;
-        for (int64_t block = 0; block < blocks; ++block) total += sums[block * count + r];
-        totals[r] = total;
-        if (save) at_target(r) = T(double(at_target(r)) - total);
-        return std::log(total) + (double(top_of(r)) - target_scores[r]);
-    }
-
-    // One panel of h divided by the rows' sums.
-    void pack_scaled(int64_t panel) {
-        const int64_t begin = panel * panel_width<P>, width = Blocks<P>{depth}.size(panel);
-        std::vector<const T *> rows(count);
-        for (int64_t r = 0; r < count; ++r) {
-            T *row = scaled.data() + r * depth;
-            const T scale = T(1 / totals[r]);
-            for (int64_t c = begin; c < begin + width; ++c) row[c] = h[first + r][c] * scale;
-            rows[r] = row;
-        }
-        pack<P>({rows.data(), true}, 0, count, begin, width, panel_width<P>, h_panels.panel(0, panel));
-    }
-
-    // Gradients that this thread adds up: of its rows of the chunk's h, and of its rows of the weight.
-    void go_back(int thread, int threads) {
-        Left<P> left;
-        std::vector<const T *> rows(count);
-        std::vector<T *> to;
-        const int64_t begin = count * thread / threads, end = count * (thread + 1) / threads;
-        for (int64_t r = begin; r < end; ++r) to.push_back(static_cast<T *>(call.grad_h) + counted[first + r] * depth);
-        for (int64_t block = 0; block < blocks && begin < end; ++block) {
-            for (int64_t r = begin; r < end; ++r) rows[r] = segment(block, r);
-            left.fill({rows.data() + begin, false}, 0, end - begin, 0, words(block));
-            left.multiply({weight_back.panel(block * block_depth, 0), depth, nullptr, to.data(), block > 0}, 0,
-                          ahead(block + 1, begin, end - begin));
-        }
-        for (int64_t r = begin; r < end; ++r)
-            for (int64_t c = 0; c < depth; ++c) to[r - begin][c] *= T(1 / totals[r]);
-        // Of the weight a thread has whole panels of words.
-        const int64_t panels = Blocks<P>{vocabulary}.count(), word = panels * thread / threads * panel_width<P>;
-        const int64_t last = std::min(vocabulary, panels * (thread + 1) / threads * panel_width<P>);
-        for (int64_t v = word; v < last;) {
-            const int64_t block = v / block_depth, from = v % block_depth;
-            const int64_t many = std::min(words(block) - from, last - v);
-            for (int64_t r = 0; r < count; ++r) rows[r] = segment(block, r) + from;
-            to.clear();
-            for (int64_t i = 0; i < many; ++i) to.push_back(static_cast<T *>(call.grad_weight) + (v + i) * depth);
-            for (int64_t i = 0; i < many; i += Left<P>::most) {
-                left.fill({rows.data(), true}, i, std::min(Left<P>::most, many - i), 0, count);
-                left.multiply({h_panels.panel(0, 0), depth, nullptr, to.data(), first > 0}, i,
-                              i + Left<P>::most < many ? Ahead() : ahead(block + 1, 0, count));
+    void score_block(int64_t group, const LeftBlock<P> &block, const E *panels, Ahead &next, int64_t blocks_left) {
+        constexpr T lowest = -std::numeric_limits<T>::infinity();
+        const int64_t many = Blocks<P>{words_of(group)}.count(), rows = block.rows;
+        alignas(64) T tile[max_rows][columns];
+        const T *starts[max_rows];
+        T *out[max_rows];
+        Vector<T> sum[max_rows], top[max_rows];
+        for (int r = 0; r < max_rows; ++r) out[r] = tile[r], sum[r] = Vector<T>{}, top[r] = all<T>(lowest);
+        for (int64_t j = 0; j < many; ++j) {
+            const int64_t panel = group * group_panels + j, word = panel * columns;
+            next.fetch(many * blocks_left - j);
+            for (int r = 0; r < max_rows; ++r) starts[r] = bias.data() + word;
+            const int vectors = words.vectors(panel);
+            for (int64_t r = 0; r < rows && vectors == 1; ++r) store(tile[r] + width, all<T>(lowest));
+            block.multiply(panels + j * elements<P>(depth) * columns, vectors, starts, out);
+            for (int64_t r = 0; r < rows; ++r) {
+                const int64_t row = block.first + r, at = target(row) - word;
+                if (at >= 0 && at < columns) target_scores[row] = tile[r][at];
+                const Vector<T> x = load(tile[r]), y = load(tile[r] + width);
+                const Vector<T> larger = x > y ? x : y;
+                top[r] = larger > top[r] ? larger : top[r];
+                const Vector<T> e = exp<T>(x - references[row]), f = exp<T>(y - references[row]);
+                sum[r] += e + f;
+                if (save) P::put(kept.row(panel, row), e, f);
             }
-            if (call.grad_bias) add_rows(rows, static_cast<T *>(call.grad_bias) + v, many);
-            v += many;
+        }
+        for (int64_t r = 0; r < rows; ++r) {
+            double total = 0;
+            T largest = top[r][0];
+            for (int i = 0; i < width; ++i) total += sum[r][i], largest = std::max<T>(largest, top[r][i]);
+            sums[(block.first + r) * groups + group] = total;
+            tops[(block.first + r) * groups + group] = largest;
         }
     }
 
-    // Add to the bias's gradient what the rows give for `many` words.
-    void add_rows(const std::vector<const T *> &rows, T *bias, int64_t many) const {
+    // Add up the rows' sums. False: some row's reference was too far from its largest score, and is now that.
+    bool settle() {
+        constexpr T too_far = 40;  // e^40 times a large vocabulary is a float by far; so is e^-87 of what is left below
+        bool fits = true;
         for (int64_t r = 0; r < count; ++r) {
-            const T scale = T(1 / totals[r]);
-            for (int64_t c = 0; c < many; c += lanes<T>)
-                store(bias + c, load(bias + c, many - c) + load(rows[r] + c, many - c) * scale, many - c);
+            totals[r] = 0;
+            T top = tops[r * groups];
+            for (int64_t i = r * groups; i < (r + 1) * groups; ++i) totals[r] += sums[i], top = std::max(top, tops[i]);
+            if (!(std::abs(top - references[r]) > too_far)) continue;
+            references[r] = top;
+            fits = false;
         }
+        return fits;
+    }
+
+    // Divide h by the rows' sums, and make each exponential its score's gradient times the sum: at the target, less it.
+    void scale() {
+        const int64_t many = depth + (call.grad_bias != nullptr);
+        std::vector<const T *> rows(count);
+        for (int64_t r = 0; r < count; ++r) {
+            T *row = scaled.data() + r * many;
+            const T factor = T(1 / totals[r]);
+            for (int64_t c = 0; c < depth; ++c) row[c] = h[first + r][c] * factor;
+            if (call.grad_bias) row[depth] = factor;  // the bias is the weight of a 1
+            rows[r] = row;
+            kept.set(target(r), r, T(double(kept.get(target(r), r)) - totals[r]));
+        }
+        right.fill({rows.data(), true}, 0, many, 0, count);
+    }
+
+    // Gradients of this thread's rows of h.
+    void pull_h(int thread, int threads) {
+        const Blocks<P> across{depth};
+        const int64_t begin = left.count() * thread / threads, end = left.count() * (thread + 1) / threads;
+        if (begin == end) return;
+        const int64_t panel = elements<P>(group_words) * columns;
+        Buffer<E> packed(across.count() * panel);
+        for (int64_t group = 0; group < groups; ++group) {
+            for (int64_t j = 0; j < across.count(); ++j)
+                pack<P>({weight.data() + group * group_words, true}, 0, words_of(group), j * columns, across.size(j),
+                        across.width(j), packed.data() + j * panel);
+            Ahead next = weights_ahead(group + 1);
+            for (int64_t i = begin; i < end; ++i)
+                for (int64_t j = 0; j < across.count(); ++j) {
+                    next.fetch((end - i) * across.count() - j);
+                    // Of the block of rows that comes next, as many panels as follow this tile.
+                    share(group_panels, j, across.count(), [&](int64_t p) {
+                        if (i + 1 < end)
+                            fetch_rows(group * group_panels + p, i + 1);
+                        else
+                            fetch_rows((group + 1) * group_panels + p, begin);
+                    });
+                    pull_tile(group, left.block(i), across, j, packed.data() + j * panel);
+                }
+        }
+        const int64_t last = left.block(end - 1).first + left.block(end - 1).rows;
+        for (int64_t r = left.block(begin).first; r < last; ++r) {
+            T *row = grad_h(r);
+            const T factor = T(1 / totals[r]);
+            for (int64_t c = 0; c < depth; ++c) row[c] *= factor;
+        }
+    }
+    void fetch_rows(int64_t panel, int64_t i) {
+        const LeftBlock<P> block = left.block(i);
+        if (panel < words.count()) Ahead(kept.row(panel, block.first), block.rows * kept.bytes_of_row).fetch(1);
+    }
+    T *grad_h(int64_t r) const { return static_cast<T *>(call.grad_h) + counted[first + r] * depth; }
+    void pull_tile(int64_t group, const LeftBlock<P> &block, const Blocks<P> &across, int64_t j, const E *panel) {
+        const int64_t row = block.first, rows = block.rows, many = across.size(j);
+        const bool direct = many == across.width(j);
+        alignas(64) T tile[max_rows][columns];
+        T *out[max_rows];
+        for (int64_t r = 0; r < rows; ++r) {
+            T *there = grad_h(row + r) + j * columns;
+            out[r] = direct ? there : tile[r];
+            if (!direct && group > 0) std::copy_n(there, many, tile[r]);
+        }
+        kernels<P>.of_pieces[rows - 1][across.vectors(j) - 1](kept.row(group * group_panels, row), kept.panel_stride(),
+                                                              panel, elements<P>(words_of(group)),
+                                                              group > 0 ? out : nullptr, out);
+        for (int64_t r = 0; r < rows && !direct; ++r) std::copy_n(tile[r], many, grad_h(row + r) + j * columns);
+    }
+
+    // Gradients of this thread's rows of the weight, and of their biases.
+    void pull_weight(int thread, int threads) {
+        const int64_t many = depth + (call.grad_bias != nullptr);
+        Buffer<T> tile((many + std::max<int64_t>(width, even_rows)) * columns);  // by columns of h and words
+        Buffer<E> scratch;
+        share(words.count(), thread, threads, [&](int64_t panel) {
+            const int vectors = P::depth == 1 ? words.vectors(panel) : 2;
+            const E *deep = kept.deep(panel, count, vectors, scratch);
+            Ahead next = panel + 1 < words.count() ? Ahead(kept.row(panel + 1, 0), count * kept.bytes_of_row) : Ahead();
+            Ahead grad(grad_weight(panel), words.size(panel) * depth * sizeof(T));
+            for (int64_t i = 0; i < right.count(); ++i) {
+                const LeftBlock<P> block = right.block(i);
+                T *out[max_rows];
+                for (int r = 0; r < max_rows; ++r) out[r] = tile.data() + (block.first + r) * columns;
+                next.fetch(right.count() - i);
+                grad.fetch(right.count() - i);
+                block.multiply(deep, vectors, nullptr, out);
+            }
+            put_weight(panel, tile.data());
+        });
+    }
+    T *grad_weight(int64_t panel) const { return static_cast<T *>(call.grad_weight) + panel * columns * depth; }
+    // Turn a panel's tile round into the gradient, beside what earlier chunks gave.
+    void put_weight(int64_t panel, const T *tile) {
+        const int64_t word = panel * columns, many = words.size(panel);
+        T *grad = grad_weight(panel);
+        auto add = [&](T *to, Vector<T> v, int64_t n) { store(to, first > 0 ? load(to, n) + v : v, n); };
+        for (int64_t c = 0; c < depth; c += width)
+            for (int half = 0; half < 2; ++half) {
+                Vector<T> v[width];
+#pragma GCC unroll 16
+                for (int i = 0; i < width; ++i) v[i] = load(tile + (c + i) * columns + half * width);
+                transpose<T>(v);
+                for (int i = 0; i < width; ++i)
+                    if (const int64_t w = kept.word_of(half * width + i); w < many)
+                        add(grad + w * depth + c, v[i], depth - c);
+            }
+        if (!call.grad_bias) return;
+        T *grad_bias = static_cast<T *>(call.grad_bias) + word;
+        for (int c = 0; c < columns; ++c)
+            if (const int64_t w = kept.word_of(c); w < many)
+                grad_bias[w] = (first > 0 ? grad_bias[w] : T(0)) + tile[depth * columns + c];
     }
 };
 

@@ -2,7 +2,8 @@
 //
 // Shapes: T steps, B batch, I input_size, H hidden_size, G gates of the cell (RNN 1, GRU 3, LSTM 4). All arrays are
 // contiguous, row by row. Every pointer but those marked "or null" must be given for the cell at hand.
-// Memory belongs to the caller; nothing is kept between calls but what rnnlab_pack gives.
+// Memory belongs to the caller; nothing is kept between calls but what rnnlab_pack gives and, in rnnlab_judge, one
+// piece of memory for the next call to work in.
 #pragma once
 #include <stdint.h>
 

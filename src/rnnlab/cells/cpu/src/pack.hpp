@@ -14,6 +14,13 @@ template <class T> struct Plain {
     using Element = T;
     static constexpr int depth = 1;
     static RNNLAB_INLINE Vector<T> add_product(Vector<T> sum, Vector<T> b, Element a) { return sum + b * a; }
+    // Two vectors of neighbours.
+    static RNNLAB_INLINE void put(Element *out, Vector<T> first, Vector<T> second) {
+        store(out, first);
+        store(out + lanes<T>, second);
+    }
+    static T get(const Element *row, int64_t i) { return row[i]; }
+    static void set(Element *row, int64_t i, T x) { row[i] = x; }
 };
 using Float32 = Plain<float>;
 using Float64 = Plain<double>;
@@ -28,7 +35,17 @@ struct BFloat16 {  // two bfloat16 in 32 bits, the first in the lower half
     }
     // Pairs of a number of each.
     static RNNLAB_INLINE Vector<uint32_t> join(Vector<float> first, Vector<float> second) {
+#if defined(__AVX512BF16__)
+        return join_halves((Vector<uint16_t>)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first),
+                           std::make_index_sequence<lanes<uint16_t>>{});
+#else
         return round(first) | round(second) << 16;
+#endif
+    }
+    // Pairs of a number of each half.
+    template <size_t... lane>
+    static RNNLAB_INLINE Vector<uint32_t> join_halves(Vector<uint16_t> both, std::index_sequence<lane...>) {
+        return (Vector<uint32_t>)__builtin_shufflevector(both, both, (lane / 2 + lane % 2 * lanes<float>)...);
     }
     // Pairs of neighbours in 2 * lanes numbers.
     static RNNLAB_INLINE Vector<uint32_t> join_neighbours(Vector<float> first, Vector<float> second) {
@@ -37,6 +54,19 @@ struct BFloat16 {  // two bfloat16 in 32 bits, the first in the lower half
 #else
         return join_neighbours(first, second, std::make_index_sequence<lanes<float>>{});
 #endif
+    }
+    static RNNLAB_INLINE void put(uint32_t *out, Vector<float> first, Vector<float> second) {
+        store(out, join_neighbours(first, second));
+    }
+    static float get(const uint32_t *row, int64_t i) {
+        const uint32_t bits = row[i / 2] >> i % 2 * 16 << 16;
+        float x;
+        std::memcpy(&x, &bits, sizeof x);
+        return x;
+    }
+    static void set(uint32_t *row, int64_t i, float x) {
+        const uint32_t bits = round(all<float>(x))[0], other = row[i / 2] & 0xffff0000u >> i % 2 * 16;
+        row[i / 2] = other | bits << i % 2 * 16;
     }
     template <size_t... lane> static RNNLAB_INLINE Vector<uint32_t>
     join_neighbours(Vector<float> first, Vector<float> second, std::index_sequence<lane...>) {

@@ -1,117 +1,11 @@
-// Matrix products on packed factors: the register kernel and the blocking for caches around it.
-//
-// out[r][c] = start[r][c] + sum over k of a[k][r] * b[k][c]
+// Matrix products on packed factors: the blocking for caches around the register kernels.
 #pragma once
-#include <algorithm>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
-#include "pack.hpp"
+#include "kernel.hpp"
+#include "memory.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
-
-constexpr int max_rows = RNNLAB_BLOCK_ROWS;
-
-// Memory for numbers, not initialised, on a cache line's border.
-template <class T> class Buffer {
-  public:
-    explicit Buffer(int64_t size = 0) { reserve(size); }
-    ~Buffer() { std::free(memory_); }
-    Buffer(const Buffer &) = delete;
-    Buffer &operator=(const Buffer &) = delete;
-    Buffer(Buffer &&other) noexcept : memory_(other.memory_), size_(other.size_) {
-        other.memory_ = nullptr;
-        other.size_ = 0;
-    }
-    // Make room; what was inside is lost.
-    void reserve(int64_t size) {
-        if (size <= size_) return;
-        std::free(memory_);
-        size_ = 0;
-        memory_ = static_cast<T *>(std::aligned_alloc(64, (size * sizeof(T) + 63) / 64 * 64));
-        if (!memory_) throw std::bad_alloc();
-        size_ = size;
-    }
-    T *data() { return memory_; }
-    const T *data() const { return memory_; }
-
-  private:
-    T *memory_ = nullptr;
-    int64_t size_ = 0;
-};
-
-// start[r] is null (from zero) or where row r's sums begin; a_stride elements stand between a's rows of one k.
-template <class P> using KernelFunction = void (*)(const Element<P> *a, int64_t a_stride, const Element<P> *b,
-                                                   int64_t depth, const Value<P> *const *start, Value<P> *const *out);
-
-template <class P, int rows, int vectors> void kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b,
-                                                      int64_t depth, const Value<P> *const *start,
-                                                      Value<P> *const *out) {
-    using T = Value<P>;
-    constexpr int width = lanes<T>;
-    // Few sums would wait for each other's additions: several of each then go side by side.
-    constexpr int copies = rows == 1 ? 4 : rows == 2 ? 2 : 1;
-    Vector<T> sum[copies][rows][vectors];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) {
-            sum[0][r][v] = start ? load(start[r] + v * width) : Vector<T>{};
-#pragma GCC unroll 4
-            for (int u = 1; u < copies; ++u) sum[u][r][v] = Vector<T>{};
-        }
-    int64_t k = 0;
-    for (; k + copies <= depth; k += copies) {
-#pragma GCC unroll 4
-        for (int u = 0; u < copies; ++u) {
-            Vector<Element<P>> panel[vectors];
-#pragma GCC unroll 2
-            for (int v = 0; v < vectors; ++v) {
-                panel[v] = load(b + v * width);
-                if (v * RNNLAB_VECTOR_BYTES % 64 == 0)  // once a cache line
-                    __builtin_prefetch(b + v * width + RNNLAB_PREFETCH_BYTES / sizeof *b);
-            }
-#pragma GCC unroll 16
-            for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-                for (int v = 0; v < vectors; ++v) sum[u][r][v] = P::add_product(sum[u][r][v], panel[v], a[r]);
-            a += a_stride;
-            b += vectors * width;
-        }
-    }
-    for (; k < depth; ++k, a += a_stride, b += vectors * width)
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-            for (int v = 0; v < vectors; ++v) sum[0][r][v] = P::add_product(sum[0][r][v], load(b + v * width), a[r]);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) {
-            Vector<T> total = sum[0][r][v];
-#pragma GCC unroll 4
-            for (int u = 1; u < copies; ++u) total += sum[u][r][v];
-            store(out[r] + v * width, total);
-        }
-}
-
-// kernels<P>.of[r - 1][v - 1] works on r rows and v vectors.
-template <class P> struct Kernels {
-    KernelFunction<P> of[max_rows][2];
-    constexpr Kernels() : of{} { fill<max_rows>(); }
-    template <int rows> constexpr void fill() {
-        of[rows - 1][0] = kernel<P, rows, 1>;
-        of[rows - 1][1] = kernel<P, rows, 2>;
-        if constexpr (rows > 1) fill<rows - 1>();
-    }
-};
-template <class P> inline constexpr Kernels<P> kernels{};
-
-// From this many rows on, a kernel adds the products of a sum one after the other, whatever their number: a row's
-// result does not depend on the rows beside it. Fewer rows are filled up to it where the threads decide who is beside
-// whom.
-constexpr int64_t even_rows = 3;
 
 // Columns in blocks as wide as a panel; the last may be one vector wide.
 template <class P> struct Blocks {
@@ -157,19 +51,15 @@ template <class P> struct Target {
     bool adds;             // whether sums begin with what `out` holds instead
 };
 
-// Memory that will be read next: fetched piece by piece beside a product, where packing it would wait for each line.
-class Ahead {
-  public:
-    Ahead() = default;
-    Ahead(const void *begin, int64_t bytes) : at(static_cast<const char *>(begin)), end(at + bytes) {}
-    // Fetch one of `pieces` equal parts of what is left.
-    void fetch(int64_t pieces) {
-        for (int64_t lines = (end - at + 64 * pieces - 1) / (64 * pieces); lines > 0 && at < end; --lines, at += 64)
-            __builtin_prefetch(at, 0, 2);
-    }
+// Rows of a left factor that go through the kernel together.
+template <class P> struct LeftBlock {
+    const Element<P> *packed;
+    int64_t deep, first, rows, kernel_rows;
 
-  private:
-    const char *at = nullptr, *end = nullptr;
+    // start and out are of kernel_rows rows of so many vectors; start may be null.
+    void multiply(const Element<P> *panel, int vectors, const Value<P> *const *start, Value<P> *const *out) const {
+        kernels<P>.of[kernel_rows - 1][vectors - 1](packed, kernel_rows, panel, deep, start, out);
+    }
 };
 
 // Up to `most` rows of a left factor, packed for one block of k.
@@ -192,13 +82,14 @@ template <class P> class Left {
                         packed.data() + i * max_rows * deep + k / P::depth * kernel_rows(i));
     }
     // out[from + r] = [bias | out] + a b for each row r.
-    void multiply(const Target<P> &target, int64_t from, Ahead ahead = {}) const {
+    void multiply(const Target<P> &target, int64_t from) const {
         const Blocks<P> columns{target.columns};
         for (int64_t j = 0; j < columns.count(); ++j)
-            for (int64_t i = 0; i < blocks; ++i) {
-                ahead.fetch((columns.count() - j) * blocks - i);
-                multiply_tile(i, target, from, j);
-            }
+            for (int64_t i = 0; i < blocks; ++i) multiply_tile(block(i), target, from, j);
+    }
+    int64_t count() const { return blocks; }
+    LeftBlock<P> block(int64_t i) const {
+        return {packed.data() + i * max_rows * deep, deep, first_row(i), block_rows(i), kernel_rows(i)};
     }
 
   private:
@@ -208,12 +99,11 @@ template <class P> class Left {
     int64_t first_row(int64_t block) const { return rows * block / blocks; }
     int64_t block_rows(int64_t block) const { return first_row(block + 1) - first_row(block); }
     int64_t kernel_rows(int64_t block) const { return std::max(even_rows, block_rows(block)); }
-
     // One block of rows by one panel.
-    void multiply_tile(int64_t block, const Target<P> &target, int64_t from, int64_t panel) const {
+    static void multiply_tile(const LeftBlock<P> &block, const Target<P> &target, int64_t from, int64_t panel) {
         constexpr int width = panel_width<P>;
         const int64_t c0 = panel * width, count = Blocks<P>{target.columns}.size(panel);
-        const int64_t all_rows = kernel_rows(block), real_rows = block_rows(block), row = from + first_row(block);
+        const int64_t all_rows = block.kernel_rows, real_rows = block.rows, row = from + block.first;
         const bool from_zero = !target.adds && !target.bias;
         alignas(64) T tile[max_rows * width];
         T *out[max_rows];
@@ -236,9 +126,7 @@ template <class P> class Left {
                 std::fill(in_tile + count, in_tile + width, T(0));
             }
         }
-        kernels<P>.of[all_rows - 1][1](packed.data() + block * max_rows * deep, all_rows,
-                                       target.panels + panel * Panels<P>::panel_elements(), deep,
-                                       from_zero ? nullptr : starts, out);
+        block.multiply(target.panels + panel * Panels<P>::panel_elements(), 2, from_zero ? nullptr : starts, out);
         for (int64_t r = 0; r < real_rows && count < width; ++r)
             std::copy_n(tile + r * width, count, target.out[row + r] + c0);
     }

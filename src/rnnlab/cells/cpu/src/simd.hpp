@@ -128,8 +128,9 @@ template <class T> RNNLAB_INLINE Vector<T> expm1(Vector<T> x) {
     Vector<T> power = (Vector<T>)(exponent << E::mantissa);
     return power * p + (power - T(1));
 }
-// exp(x) for x <= 0, with full relative accuracy; numbers below the smallest normal one come out as about that.
-template <class T> RNNLAB_INLINE Vector<T> exp_of_negative(Vector<T> x) {
+// exp(x) for x up to `highest`, with full relative accuracy; numbers below the smallest normal one come out as about
+// that.
+template <class T> RNNLAB_INLINE Vector<T> exp(Vector<T> x) {
     using E = Exponential<T>;
     using Bits = Vector<typename E::Bits>;
     x = x < E::lowest ? all<T>(E::lowest) : x;

@@ -86,7 +86,7 @@ class Draw {
         std::fill_n(x + call.vocab_size, width, 2 * none);
         for (int64_t v = 0; v < call.vocab_size; v += width) {
             const Vector<double> d = load(x + v);
-            store(x + v, d > none ? exp_of_negative<double>(d) : Vector<double>{});
+            store(x + v, d > none ? exp<double>(d) : Vector<double>{});
         }
     }
 
