@@ -27,16 +27,33 @@ from PIL import Image
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "screenshots"
 MAX_BYTES = 150_000
-_SMALL = ("trainer.threads=1", "trainer.max_steps=120", "trainer.eval_every_steps=40", "trainer.log_every_steps=5")
-_MUSIC = ("task=music", "model.hidden_size=96", "model.embedding_size=32", "trainer.batch_size=16", "optimizer.lr=0.01")
+_SMALL = ("trainer.threads=1", "trainer.log_every_steps=5")
+
+
+def _steps(steps: int, between: int) -> tuple[str, str]:
+    """How long a run trains, and how often it is scored."""
+    return f"trainer.max_steps={steps}", f"trainer.eval_every_steps={between}"
+
+
+# So long that there is something to see; a tune has to be one to be heard.
 RUNS = {
-    "music-lstm": (*_MUSIC, "model=lstm"),
+    "music-gru": (
+        "task=music",
+        "model=gru",
+        "model.hidden_size=128",
+        "model.embedding_size=32",
+        "model.dropout=0",
+        "trainer.batch_size=16",
+        "optimizer.lr=0.005",
+        *_steps(1500, 500),
+    ),
     "sentiment-lstm": (
         "task=sentiment",
         "model=lstm",
         "model.hidden_size=48",
         "task.max_len=120",
         "optimizer.lr=0.005",
+        *_steps(600, 100),
     ),
     "next_word-gru": (
         "task=next_word",
@@ -44,6 +61,7 @@ RUNS = {
         "model.hidden_size=64",
         "task.max_vocab=3000",
         "trainer.batch_size=16",
+        *_steps(600, 150),
     ),
 }
 # Dashboard -> what must be on the page, by CSS within one shadow root, before its picture is taken; width and height.
@@ -75,7 +93,7 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="*", choices=DASHBOARDS, default=list(DASHBOARDS), help="these dashboards")
     parser.add_argument("--to", type=Path, default=DOCS, help="the folder of the pictures")
-    parser.add_argument("--tunes", metavar="RUN", help="picture the page of a tune that this run writes, too")
+    parser.add_argument("--tunes", metavar="RUN", help="picture this music run's own page and that of a tune, too")
     parser.add_argument("--patience", type=int, default=120, help="seconds to wait for what a dashboard is to show")
     arguments = parser.parse_args()
     browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -96,7 +114,7 @@ def main() -> int:
             with _Chromium(browser, Path(folder) / "profile", arguments.patience) as page:
                 empty = [name for name in arguments.only if not _photograph(page, address, name, arguments.to)]
                 if arguments.tunes:
-                    _photograph_tunes(page, arguments.tunes, Path(folder) / "tunes", arguments.to)
+                    _photograph_pages(page, arguments.tunes, Path(folder), arguments.to)
         finally:
             board.terminate()
             board.wait()
@@ -127,23 +145,19 @@ def _photograph(page: _Chromium, address: str, name: str, folder: Path) -> bool:
     return found > 0
 
 
-def _photograph_tunes(page: _Chromium, run: str, tunes: Path, folder: Path) -> None:
-    """Let a run write a tune, and keep a picture of the page that shows and plays it."""
-    command = [
-        sys.executable,
-        "-m",
-        "rnnlab",
-        "generate",
-        f"run={run}",
-        "seed=1",
-        "temperature=0.7",
-        f"output={tunes}/",
-    ]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    page.send("Emulation.setDeviceMetricsOverride", width=1080, height=640, deviceScaleFactor=1, mobile=False)
-    page.open((tunes / "tunes.html").as_uri())
-    page.wait_for("1; document.querySelectorAll('section').length")
-    print(f"tunes: {_save(page.picture(), folder / 'tunes.png'):,} bytes")
+def _photograph_pages(page: _Chromium, run: str, scratch: Path, folder: Path) -> None:
+    """Let a run write a tune, and keep pictures of the page that shows and plays it, and of the run's own page."""
+    tunes, report = scratch / "tunes", scratch / "report.html"
+    for words in (
+        ["generate", f"run={run}", "seed=1", "temperature=0.7", f"output={tunes}/"],
+        ["report", run, f"--output={report}"],
+    ):
+        subprocess.run([sys.executable, "-m", "rnnlab", *words], check=True, stdout=subprocess.DEVNULL)
+    for name, path, height in (("tunes", tunes / "tunes.html", 640), ("report", report, 1500)):
+        page.send("Emulation.setDeviceMetricsOverride", width=1080, height=height, deviceScaleFactor=1, mobile=False)
+        page.open(path.as_uri())
+        page.wait_for("1; document.querySelectorAll('section').length")
+        print(f"{name}: {_save(page.picture(), folder / f'{name}.png'):,} bytes")
 
 
 def _save(png: bytes, path: Path) -> int:

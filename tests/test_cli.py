@@ -136,6 +136,21 @@ def test_what_a_user_can_mend_is_one_line_and_a_code(
     assert told.count("\n") == 1
 
 
+def test_a_closed_pipe_is_no_bug_where_rich_prints():
+    table = """
+import os, sys
+from rnnlab import cli
+from rnnlab.commands import runs
+from rnnlab.commands._tables import print_table
+reader, writer = os.pipe()
+os.dup2(writer, 1)
+os.close(reader)  # as `head` does when it has seen enough
+runs.main = lambda argv: print_table(["run"], [["x" * 100]] * 1000, left=1)
+sys.exit(cli.main(["runs"]))
+"""
+    assert subprocess.run([sys.executable, "-c", table], capture_output=True, check=False).returncode == 141
+
+
 def test_debug_shows_the_traceback_as_well(verb: Callable, capsys: pytest.CaptureFixture[str]):
     verb(raising(DataError("no label")))
     assert cli.main(["evaluate", "--debug", "run=a"]) == 3

@@ -1,4 +1,4 @@
-"""Every command the README shows runs, in the README's order, on tiny data."""
+"""Every command that the README and docs/ show runs, in their order, on tiny data."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import shlex
 import shutil
 from pathlib import Path
 
+import pytest
+
 from rnnlab.cli import main
 from rnnlab.commands import train
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-COMMANDS = [line for language, block in BLOCKS if not language for line in block.splitlines()]
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCKS = [found for page in PAGES.values() for found in _BLOCK.findall(page)]
+# A page of docs/ repeats some of the README's.
+COMMANDS = list(dict.fromkeys(line for language, block in BLOCKS if not language for line in block.splitlines()))
 
 
 def small(words: list[str], corpora: dict[str, Path]) -> list[str]:
@@ -32,7 +37,7 @@ def small(words: list[str], corpora: dict[str, Path]) -> list[str]:
     return [*words, *(word for word in added if word.partition("=")[0] not in given)]
 
 
-def test_the_commands_of_the_readme_run(outputs, corpora, tmp_path, monkeypatch, capsys):
+def test_the_commands_of_the_readme_and_of_docs_run(outputs, corpora, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(train, "UNNAMED", train.UNNAMED | {"experiment", "task.corpus"})  # what `small` adds
     (tmp_path / "novels").mkdir()
@@ -54,12 +59,14 @@ def test_the_commands_of_the_readme_run(outputs, corpora, tmp_path, monkeypatch,
     assert "0." in capsys.readouterr().out
 
 
-def test_the_example_of_the_layers_runs():
-    (example,) = [block for language, block in BLOCKS if language == "python"]
-    exec(compile(example, "README.md", "exec"), {})
+def test_the_examples_of_the_layers_run():
+    examples = [block for language, block in BLOCKS if language == "python"]
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "example", "exec"), {})
 
 
-def test_the_readme_names_every_exit_code():
+def test_a_page_names_every_exit_code():
     from rnnlab import errors
 
     codes = {
@@ -67,11 +74,15 @@ def test_the_readme_names_every_exit_code():
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.UserError)
     }
-    assert all(f"\n| {code} |" in README for code in codes)
+    page = PAGES[ROOT / "docs" / "reliability.md"]
+    assert all(f"\n| {code} |" in page for code in codes)
 
 
-def test_every_file_the_readme_links_to_is_there():
-    root = Path(__file__).resolve().parents[1]
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert not [link for link in links if not (root / link).exists()]
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_file_a_page_links_to_is_there(path):
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", PAGES[path]) if "://" not in link]
+    assert not [link for link in links if not (path.parent / link).exists()]
+
+
+def test_the_readme_leads_to_every_page_of_docs():
+    assert all(f"](docs/{path.name})" in PAGES[ROOT / "README.md"] for path in PAGES if path.parent.name == "docs")

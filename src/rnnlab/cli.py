@@ -97,6 +97,8 @@ def _main(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except SystemExit as stop:  # argparse's --help
+        if isinstance(stop.__context__, BrokenPipeError):
+            return 141  # rich has caught it, pointed stdout at nothing, and asks for an exit with 1
         return stop.code if isinstance(stop.code, int) else 0
     except BrokenPipeError:
         # `rnnlab runs | head`: Python would complain again when it flushes at exit.

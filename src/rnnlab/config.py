@@ -106,6 +106,13 @@ class Split(Enum):
     test = "test"
 
 
+@dataclass(frozen=True)
+class Names:
+    """What a text setting may say beside anything else: help lists it, TAB offers it."""
+
+    names: tuple[str, ...]
+
+
 @_schema
 class TaskConfig:
     name: str = MISSING
@@ -120,6 +127,12 @@ class CorpusConfig(TaskConfig):
 
 @_schema
 class NextWordConfig(CorpusConfig):
+    corpus: Annotated[
+        str,
+        MinLen(1),
+        Names(("sotu", "ptb", "wikitext-2")),
+        doc("a corpus by its name, or the path of your own .txt file or folder"),
+    ] = MISSING
     min_count: Annotated[
         int | None,
         Ge(1),
@@ -136,6 +149,12 @@ class NextWordConfig(CorpusConfig):
 
 @_schema
 class SentimentConfig(CorpusConfig):
+    corpus: Annotated[
+        str,
+        MinLen(1),
+        Names(("movie-reviews", "imdb")),
+        doc("a corpus by its name, or the path of your own .csv, .tsv or .jsonl file or folder"),
+    ] = MISSING
     text_column: Annotated[str, MinLen(1), doc("column or JSON key of the text")] = "text"
     label_column: Annotated[str, MinLen(1), doc("column or JSON key of the label")] = "label"
     max_len: Annotated[int | None, Ge(1), Le(1_000_000), doc("tokens read of each text; null: all")] = 400
@@ -148,6 +167,12 @@ class SentimentConfig(CorpusConfig):
 
 @_schema
 class MusicConfig(CorpusConfig):
+    corpus: Annotated[
+        str,
+        MinLen(1),
+        Names(("trad-tunes",)),
+        doc("a corpus by its name, or the path of your own .abc file or folder"),
+    ] = MISSING
     max_len: Annotated[
         int | None, Ge(8), Le(1_000_000), doc("longer tunes are left out of training, characters; null: none")
     ] = 2000

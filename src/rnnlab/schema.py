@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from annotated_types import DocInfo, Ge, Gt, Le, Lt, MaxLen, MinLen
 
-from rnnlab.config import SCHEMAS, ModelConfig, TrainConfig, TrainerConfig
+from rnnlab.config import SCHEMAS, ModelConfig, Names, TrainConfig, TrainerConfig
 from rnnlab.plugins import task_plugin
 from rnnlab.wording import listed
 
@@ -31,7 +31,7 @@ class Setting:
         optional: Whether null is allowed.
         default: The schema's default; REQUIRED where there is none.
         doc: One line for the user; "" for what the choice of a group sets (`task.name`).
-        limits: Constraints of annotated_types.
+        limits: Constraints of annotated_types, and names.
     """
 
     key: str
@@ -50,6 +50,11 @@ class Setting:
     def choices(self) -> list[str]:
         """The values of an Enum, else an empty list."""
         return [member.value for member in self.kind] if issubclass(self.kind, Enum) else []
+
+    @property
+    def names(self) -> list[str]:
+        """The names that a text may be, beside other texts; else an empty list."""
+        return [name for limit in self.limits if isinstance(limit, Names) for name in limit.names]
 
     @property
     def wanted(self) -> str:

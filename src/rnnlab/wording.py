@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from itertools import zip_longest
+from shutil import get_terminal_size
+from textwrap import wrap
 
 _LONGEST = 1000  # characters of a line of a message
+_NARROWEST = 20  # columns of a text beside another
 _SIMILAR = 0.6  # difflib's ratio above which a word counts as a slip of another
 # Which way the scores improve; other numbers, such as the length of a copied span, are neither good nor bad.
 _LOWER_IS_BETTER = {"loss", "perplexity", "bits_per_char", "mse", "rollout_radii"}
@@ -57,6 +62,18 @@ def for_a_terminal(message: str) -> str:
     r"""Return a message that quotes what others wrote: long lines cut, what cannot be seen as \x1b, not obeyed."""
     lines = [line if len(line) <= _LONGEST else line[:_LONGEST] + "..." for line in message.split("\n")]
     return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
+
+
+def side_by_side(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Return lines: what can be copied, whole, and beside it what it is, folded at a terminal's edge."""
+    kept = list(pairs)
+    width = max(len(first) for first, _ in kept)
+    room = get_terminal_size().columns - width - 5 if sys.stdout.isatty() else _LONGEST
+    lines = []
+    for first, second in kept:
+        folded = wrap(second, room) if room >= _NARROWEST else [second]
+        lines += [f"  {one:<{width}}   {two}" for one, two in zip_longest([first], folded, fillvalue="")]
+    return lines
 
 
 def better(tag: str) -> str:

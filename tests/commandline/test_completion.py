@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from rnnlab.errors import ConfigError
 @pytest.fixture(autouse=True)
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.chdir(tmp_path)
     for name in ("music-lstm", "music-gru", "sweep-1/0-rnn"):
         runs.write_json(runs.create_run(name, exact=True) / "run.json", {"format": 1})
     return tmp_path / "outputs"
@@ -36,6 +39,11 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("rnnlab train optimizer=sgd optimizer.mom", ["optimizer.momentum="]),
         ("rnnlab train -m optimizer=adam,sgd optimizer.mom", ["optimizer.momentum="]),
         ("rnnlab train task=music task.", ["task.corpus=", "task.max_len="]),
+        ("rnnlab train -m model=rnn,l", ["model=rnn,lstm"]),
+        ("rnnlab train model=rnn,l", []),
+        ("rnnlab train task=music task.corpus=", ["task.corpus=trad-tunes", "task.corpus=outputs/"]),
+        ("rnnlab train task=next_word task.corpus=w", ["task.corpus=wikitext-2"]),
+        ("rnnlab init my-lab task=music corpus=t", ["corpus=trad-tunes"]),
         ("rnnlab evaluate run=music", ["run=music-gru", "run=music-lstm"]),
         ("rnnlab train resume=s", ["resume=sweep-1/0-rnn"]),
         ("rnnlab evaluate sp", ["split="]),
@@ -91,13 +99,25 @@ def test_the_users_own_choices_are_offered(tmp_path: Path):
     assert suggestions(f"rnnlab train --config-dir {tmp_path} model=m") == ["model=mine"]
 
 
-@pytest.mark.parametrize(("shell", "separator"), [("bash", " "), ("zsh", " "), ("fish", "\n")])
+def test_every_named_corpus_is_offered_for_its_task():
+    from rnnlab.data.corpora import CORPORA, Kind
+
+    tasks = {Kind.TEXT: "next_word", Kind.LABELLED: "sentiment", Kind.TUNES: "music"}
+    for kind, task in tasks.items():
+        named = {f"task.corpus={corpus.name}" for corpus in CORPORA.values() if corpus.kind is kind}
+        assert set(suggestions(f"rnnlab train task={task} task.corpus=")) == {*named, "task.corpus=outputs/"}
+
+
+@pytest.mark.parametrize(("shell", "end"), [("bash", " "), ("zsh", " "), ("fish", "")])
 def test_a_shell_gets_its_answer_as_it_wants_it(
-    shell: str, separator: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shell: str, end: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("COMP_LINE", "rnnlab evaluate run=music")
     assert complete([f"query={shell}"]) == 0
-    assert capsys.readouterr().out == separator.join(["run=music-gru", "run=music-lstm"]) + "\n"
+    assert capsys.readouterr().out == f"run=music-gru{end}\nrun=music-lstm{end}\n"
+    monkeypatch.setenv("COMP_LINE", "rnnlab evaluate spl")
+    assert complete([f"query={shell}"]) == 0
+    assert capsys.readouterr().out == "split=\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -109,15 +129,31 @@ def test_the_script_completes_rnnlab_and_can_be_taken_back(shell: str, capsys: p
     assert complete([f"uninstall={shell}"]) == 0
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("rnnlab tr", "train "),
+        ("rnnlab train -m model=rnn,l", "rnn,lstm "),
+        ("rnnlab train optimizer.l", "optimizer.lr="),
+    ],
+)
+def test_bash_puts_in_what_tab_offers(typed: str, expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    complete(["install=bash"])
+    script = capsys.readouterr().out
+    command = tmp_path / "rnnlab"  # the word that is completed is the program that is asked
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m rnnlab "$@"\n')
+    command.chmod(0o755)
+    # What readline sets; compopt works while it completes only.
+    asked = f"""{script}
+        compopt() {{ :; }}
+        COMP_LINE={shlex.quote(typed)} COMP_POINT={len(typed)} COMP_WORDS=({command}) COMP_CWORD=1
+        _rnnlab; printf '%s|' "${{COMPREPLY[@]}}"; complete -p rnnlab"""
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{expected}|complete -o default -F _rnnlab rnnlab")
+
+
 @pytest.mark.parametrize("argv", [[], ["install=csh"], ["nothing"], ["query="]])
 def test_other_shells_are_refused(argv: list[str]):
     with pytest.raises(ConfigError, match="SHELL one of bash, zsh, fish"):
         complete(argv)
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
-def test_bash_takes_the_script(capsys: pytest.CaptureFixture[str]):
-    complete(["install=bash"])
-    script = capsys.readouterr().out
-    done = subprocess.run(["bash", "-c", script + "\ncomplete -p rnnlab"], capture_output=True, text=True, check=True)
-    assert "hydra_bash_completion rnnlab" in done.stdout

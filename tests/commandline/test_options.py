@@ -1,8 +1,9 @@
+import argparse
 from pathlib import Path
 
 import pytest
 
-from rnnlab.commandline.options import check_writable, names
+from rnnlab.commandline.options import check_writable, names, one_line_errors
 from rnnlab.errors import CannotWriteError, ConfigError
 
 
@@ -21,3 +22,10 @@ def test_a_file_needs_a_folder_that_is_there(tmp_path):
     check_writable(Path("x.json"))
     with pytest.raises(CannotWriteError, match="cannot write .*no/x.json: there is no folder .*no"):
         check_writable(tmp_path / "no" / "x.json")
+
+
+def test_what_is_missing_is_told_with_where_it_is_listed():
+    parser = argparse.ArgumentParser(prog="rnnlab show")
+    parser.add_argument("run", metavar="RUN")
+    with pytest.raises(ConfigError, match=r"^rnnlab show needs RUN \(rnnlab runs lists them\)$"):
+        one_line_errors(parser).parse_args([])

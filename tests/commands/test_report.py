@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from rnnlab.cli import main as rnnlab
 from rnnlab.commands.report import main
 from rnnlab.errors import CannotWriteError, CheckpointError
+from rnnlab.generation.abc.page import PLAYER
 from rnnlab.runs import read_json, write_json
 
 EVIL = "<script>alert(1)</script>"
@@ -46,9 +50,24 @@ def test_what_a_run_wrote_or_was_called_is_text_on_its_page(finished):
     (finished / "music").rename(finished / "a<script>b")
     assert main(["a<script>b"]) == 0
     page = (finished / "a<script>b" / "report.html").read_text()
-    assert "<script" not in page
+    assert "<script" not in page.replace(f"<script>{PLAYER}</script>", "", 1)
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
     assert "<h1>a&lt;script&gt;b" in page
+
+
+def test_the_tunes_of_a_run_stand_on_its_page_as_scores_that_one_script_plays(finished):
+    sample = max((finished / "music" / "samples").glob("step-*.txt"))
+    sample.write_text("X:1\nT:One\nM:4/4\nL:1/4\nK:C\nCDEF|G4|\n\nX:1\nT:Two\nK:G\nGABc|\n\nno tune\n")
+    assert main(["music"]) == 0
+    page = (finished / "music" / "report.html").read_text()
+    assert re.findall(r"<h3>(\d\. *\w*)</h3>", page) == ["1. One", "2. Two", "3."]
+    assert page.count('class="score"') == page.count("Play</button>") == 2
+    assert "no sound: the tune has no key" in page
+    digest = base64.b64encode(hashlib.sha256(PLAYER.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in page
+    assert page.count("<script>") == 1
+    data = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)]
+    assert [len(tune["notes"]) for tune in data] == [5, 4]
 
 
 @pytest.fixture

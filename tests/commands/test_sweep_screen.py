@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.commands._sweep_screen import Lines
+from rnnlab.commands._sweep_screen import Lines, print_results
+from rnnlab.runs import write_json
 from rnnlab.sweeps.jobs import Job
 from rnnlab.sweeps.record import SweepRecord, open_folder
 
@@ -54,3 +55,27 @@ def test_elsewhere_only_starts_and_ends_are_told(record: SweepRecord, capsys: py
         "0-seed=0: failed in 0s: epoch 1  step 30 of 90  loss 2.5",
         "1-seed=1: started",
     ]
+
+
+def test_the_tables_fit_a_terminal_of_80_columns(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # no colours
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    found = SweepRecord(open_folder("mine", "", []), [])
+    for number, (lr, seed) in enumerate([("1e-3", "0"), ("1e-3", "1"), ("3e-3", "0")]):
+        varied = {"model": "lstm", "optimizer.lr": lr, "seed": seed}
+        job = found.adopt(Job(str(number), f"c{lr}", "d", varied, ["model=lstm", f"optimizer.lr={lr}", f"seed={seed}"]))
+        job.folder.mkdir(parents=True)
+        metrics = {"valid/bits_per_char": 4.912 + number, "test/bits_per_char": 5.023 + number}
+        write_json(job.folder / "result.json", {"metric": "valid/bits_per_char", "metrics": metrics})
+        job.status = "done"
+    print_results(found, found.jobs, stopped=False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["job", "model", "lr", "seed", "status", "valid/bits_per_char", "↓", "test/bits_per_char", "↓"] in lines
+    assert ["1", "lstm", "1e-3", "1", "done", "5.912", "6.023"] in lines
+    assert "bits_per_char: mean +- spread over the seeds [95 % interval of the mean]".split() in lines
+    # Student's t with one degree of freedom: 12.706 * 0.7071 / sqrt(2) = 6.353 on both sides.
+    assert "lstm 1e-3 2 of 2 5.412 +- 0.71 [-0.9411, 11.77] 5.523 +- 0.71".split() in lines
+    assert ["5.412", "+-", "0.71", "[-0.9411,", "11.77];", "its", "run:", "mine/0-lstm-lr=1e-3-seed=0"] in lines

@@ -98,12 +98,18 @@ def test_the_log_says_what_ran_with_times(finished):
         assert any(words in line for line in lines), words
 
 
-def test_the_last_line_names_the_folder_and_the_one_before_what_to_type_next(train, capsys, monkeypatch, tmp_path):
+def test_the_last_line_names_the_folder_and_those_before_what_to_type_next(train, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     train("sentiment", name="my first run")
-    *_, hint, last = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr().out
+    *lines, last = told[told.index("\nnext\n") :].split("\n")[2:-1]
     assert last == "run: outputs/my first run"
-    assert "rnnlab predict run='my first run' text=" in hint
+    assert [line.split("   ")[0].strip() for line in lines] == [
+        "rnnlab show 'my first run'",
+        "rnnlab predict run='my first run' text='not bad at all'",
+        "rnnlab report 'my first run'",
+        "rnnlab board 'my first run'",
+    ]
     assert (Path(last.removeprefix("run: ")) / "result.json").is_file()
 
 

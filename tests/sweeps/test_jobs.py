@@ -36,6 +36,17 @@ def test_a_seed_changes_the_job_and_not_its_configuration():
     assert (configuration, data) == (same, too)
 
 
+def test_a_task_without_a_corpus_does_not_depend_on_the_folder_it_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    drawn = compose_request(read_arguments("train", ["task=adding"])).config
+    before = identify(drawn)
+    (tmp_path / "outputs.txt").write_text("as a run writes them")
+    corpus_hash.cache_clear()
+    assert identify(drawn) == before
+
+
 def test_a_corpus_is_known_by_its_content(tmp_path: Path):
     file = tmp_path / "tunes.abc"
     file.write_text("X:1\n")

@@ -191,6 +191,19 @@ def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch, error
     assert "still here" in (tmp_path / "rnnlab.log").read_text()
 
 
+@pytest.mark.usefixtures("clean_log")
+def test_a_terminal_breaks_lines_between_words_and_the_file_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    log_to(tmp_path)
+    path = "/" + "x" * 50
+    with monkeypatch.context() as context:
+        context.setattr(sys.stderr, "isatty", lambda: True)
+        log.info("step 12  epoch 1.00  valid: loss 0.3893, accuracy 0.8\nsaved in %s", path)
+    shown = "step 12  epoch 1.00  valid: loss 0.3893,\n  accuracy 0.8\nsaved in\n  " + path
+    assert capsys.readouterr().err == shown + "\n"
+    assert "valid: loss 0.3893, accuracy 0.8\n" in (tmp_path / "rnnlab.log").read_text()
+
+
 def test_off_a_terminal_a_line_comes_now_and_then(monkeypatch, caplog, capsys):
     monkeypatch.setattr(log, "propagate", True)
     now = [0.0]

@@ -1,7 +1,8 @@
 """Tab completion for bash, zsh and fish: verbs, run names, groups, choices, settings, values.
 
-`rnnlab -sc install=SHELL` prints Hydra's script, which calls `rnnlab -sc query=SHELL` with the line in COMP_LINE. The
-answer comes from the schema and configs/ alone: Hydra's would take half a second a TAB, and knows no verbs.
+`rnnlab -sc install=SHELL` prints a script, which calls `rnnlab -sc query=SHELL` with the line in COMP_LINE. The answer
+comes from the schema and configs/ alone: Hydra's would take half a second a TAB, and knows no verbs. Hydra's own script
+serves fish; in bash it lets no word end with a space, and takes the equal sign out of COMP_WORDBREAKS for all programs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,31 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 _RUN_KEYS = ("run=", "resume=")
 _PATH_KEYS = ("file", "output", "task.corpus")
+
+_SCRIPTS = {
+    # Bash replaces what stands behind the last of COMP_WORDBREAKS: of task=music only music.
+    "bash": r"""_rnnlab() {
+    local line=${COMP_LINE:0:COMP_POINT} IFS=$'\n'
+    local word=${line##* }
+    local head=${word%"${word##*[$COMP_WORDBREAKS]}"}
+    compopt -o nospace
+    COMPREPLY=($(COMP_LINE=$line "${COMP_WORDS[0]}" -sc query=bash 2> /dev/null))
+    COMPREPLY=("${COMPREPLY[@]#"$head"}")
+}
+complete -o default -F _rnnlab rnnlab""",
+    "zsh": r"""(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+_rnnlab() {
+    local -a found=(${(f)"$(COMP_LINE=$LBUFFER $words[1] -sc query=zsh 2> /dev/null)"})
+    local -a whole=(${${(M)found:#* }% }) begun=(${found:#* })
+    (( $#whole )) && compadd -S ' ' -a whole
+    (( $#begun )) && compadd -S '' -a begun
+}
+compdef _rnnlab rnnlab""",
+}
+_REMOVALS = {
+    "bash": "complete -r rnnlab; unset -f _rnnlab",
+    "zsh": "compdef -d rnnlab; unfunction _rnnlab",
+}
 
 
 def complete(argv: list[str]) -> int:
@@ -35,9 +61,13 @@ def complete(argv: list[str]) -> int:
         raise ConfigError(f"-sc takes install=SHELL or uninstall=SHELL, SHELL one of {', '.join(SHELLS)}")
     if action == "query":
         words = suggestions(os.environ.get("COMP_LINE", ""))
-        print(("\n" if shell == "fish" else " ").join(words))
+        # fish itself ends with a space what is whole.
+        print("\n".join(words if shell == "fish" else map(_ended, words)))
         return 0
-    return _print_script(action, shell)
+    if shell == "fish":
+        return _print_hydras(action)
+    print(_SCRIPTS[shell] if action == "install" else _REMOVALS[shell])
+    return 0
 
 
 def suggestions(line: str) -> list[str]:
@@ -72,6 +102,11 @@ def suggestions(line: str) -> list[str]:
         if current.startswith(key):
             return [key + name for name in _run_names(current.removeprefix(key))]
     return _settings(verb, rest, current)
+
+
+def _ended(word: str) -> str:
+    """Return a word as a shell is to put it in: with a space, unless more belongs to it."""
+    return word if word.endswith(("=", ".", "/", ",")) else f"{word} "
 
 
 def _options(verb: str) -> list[str]:
@@ -130,9 +165,7 @@ def _filters(current: str) -> list[str]:
 
 def _data_settings(words: list[str], current: str) -> list[str]:
     """Complete `rnnlab init FOLDER`: task= and what the task is told of its data."""
-    key, equals, start = current.partition("=")
-    if key == "corpus" and equals:
-        return [f"corpus={path}" for path in _paths(start)]
+    key, equals, _ = current.partition("=")
     offered = _settings("train", words, current if key == "task" else f"task.{current}")
     own = [word.removeprefix("task.") for word in offered]
     return [*own, *(["task="] if not equals and key != "task" and "task=".startswith(current) else [])]
@@ -151,14 +184,17 @@ def _settings(verb: str, words: list[str], current: str) -> list[str]:
     from rnnlab.commandline.options import config_dir
 
     menu = read_menu(verb, config_dir(words), plugins=True)
-    key, equals, start = current.partition("=")
-    if equals:
-        return [f"{key}={value}" for value in _values(menu, key, start) if value.startswith(start)]
     chosen = {group: {choice} for group, choice in menu.defaults.items()}
     for word in words:
         group, _, names = word.partition("=")
         if group in menu.groups:
             chosen[group] = set(names.split(","))  # a sweep names several
+    key, equals, start = current.partition("=")
+    if equals:
+        # In a sweep, one value after the other: model=rnn,l
+        done, comma, start = start.rpartition(",") if {"-m", "--multirun"} & {*words} else ("", "", start)
+        offered = _values(menu, chosen, key, start)
+        return [f"{key}={done}{comma}{value}" for value in offered if value.startswith(start)]
     found = [f"{group}=" for group in menu.groups]
     for name in menu.known:
         section = name.partition(".")[0]
@@ -169,15 +205,19 @@ def _settings(verb: str, words: list[str], current: str) -> list[str]:
     return sorted({word for word in found if word.startswith(current)})
 
 
-def _values(menu: Menu, key: str, start: str) -> list[str]:
-    """List the values of a group, an Enum, a switch, or the files of a path."""
+def _values(menu: Menu, chosen: dict[str, set[str]], key: str, start: str) -> list[str]:
+    """List the values of a group, an Enum, a switch, the names that a text may be, or the files of a path."""
     if key in menu.groups:
         return list(menu.groups[key])
-    if key in _PATH_KEYS:
-        return _paths(start)
-    for setting, _ in menu.variants.get(key, []):
-        return ["true", "false"] if setting.kind is bool else setting.choices
-    return []
+    section = key.partition(".")[0]
+    forms = [
+        setting
+        for setting, bringers in menu.variants.get(key, [])
+        if not bringers or chosen.get(section, set()) & set(bringers)
+    ]
+    found = [value for form in forms for value in (["true", "false"] if form.kind is bool else form.choices)]
+    found += [name for form in forms for name in form.names]
+    return [*dict.fromkeys(found), *(_paths(start) if key in _PATH_KEYS else [])]
 
 
 def _paths(start: str) -> list[str]:
@@ -192,15 +232,14 @@ def _paths(start: str) -> list[str]:
     return [base + entry.name + ("/" if entry.is_dir() else "") for entry in shown]
 
 
-def _print_script(action: str, shell: str) -> int:
-    """Print Hydra's script for a shell; bash's serves zsh too."""
-    from hydra._internal.core_plugins.bash_completion import BashCompletion
+def _print_hydras(action: str) -> int:
+    """Print Hydra's script for fish."""
     from hydra._internal.core_plugins.fish_completion import FishCompletion
 
     from rnnlab.commandline.hydra_app import config_loader, initialized
 
     with initialized("train", None):
-        plugin = (FishCompletion if shell == "fish" else BashCompletion)(config_loader())
+        plugin = FishCompletion(config_loader())
         kept = sys.argv
         sys.argv = ["rnnlab"]  # the script completes the program it was printed by, also under python -m
         try:

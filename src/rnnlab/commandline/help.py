@@ -65,8 +65,8 @@ _OPTIONS = {
         ("train",),
     ),
     "--jobs N": ("with -m: so many side by side, the cores shared among them", ("train",)),
-    "--dry-run": ("dry_run=true", ("train",)),
-    "--json": ("json=true", ("evaluate", "predict", "generate", "xray", "explore")),
+    "--dry-run": ("build everything, run one window, write nothing", ("train",)),
+    "--json": ("print JSON, for other programs", ("evaluate", "predict", "generate", "xray", "explore")),
     "--cfg job": ("print the settings in force and do nothing", ()),
     "--config-dir DIR": ("your own configs, in the same folders: DIR/model/mine.yaml", ("train",)),
     "--debug": ("show the traceback of an error", ()),
@@ -137,8 +137,8 @@ def _settings(menu: Menu) -> Iterator[str]:
         indent = "    " if group else "  "
         for setting, bringers in menu.variants[key]:
             notes = [setting.doc]
-            if setting.choices or setting.range:
-                notes.append(f"({', '.join(setting.choices) or setting.range})")
+            if listed := ", ".join(setting.choices or setting.names) or setting.range:
+                notes.append(f"({listed})")
             if bringers:
                 notes.append(f"[{group}={', '.join(bringers)}]")
             head = f"{indent}{name:<{_NAME}} {_default(setting):<{_DEFAULT}}"

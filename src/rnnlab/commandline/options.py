@@ -34,6 +34,9 @@ def one_line_errors(parser: Parser, hint: Callable[[str], str] = lambda option: 
             raise ConfigError(f"unknown option {word}{did_you_mean(word, options) or hint(word)}")
         if wrong := re.match(r"argument (?:-\w+/)?(--[\w-]+)[^:]*: (.*)", message):
             raise ConfigError(f"{wrong[1]}: {wrong[2]}")
+        if missing := re.match(r"the following arguments are required: (.*)", message):
+            listing = " (rnnlab runs lists them)" if "RUN" in missing[1] else ""
+            raise ConfigError(f"{parser.prog} needs {missing[1]}{listing}")
         raise ConfigError(message)
 
     parser.error = refuse

@@ -103,7 +103,8 @@ def facts(details: RunDetails) -> list[tuple[str, str]]:
     if summary.steps is not None:
         speed = result.get("tokens_per_second")
         rate = f", {speed:,.0f} tokens/s" if isinstance(speed, int | float) else ""
-        epochs = f", {result['epochs']:g} epochs" if isinstance(result.get("epochs"), int | float) else ""
+        passes = result.get("epochs")
+        epochs = f", {passes:g} epoch{'s' * (passes != 1)}" if isinstance(passes, int | float) else ""
         lines.append(("trained", f"{summary.steps:,} steps{epochs} in {duration(summary.seconds)}{rate}"))
     lines.append(("on", f"{run.get('device', '?')}, {run.get('threads', '?')} threads; {run.get('backend', '?')}"))
     commit = str(run.get("git_commit") or "no commit")[:12]
@@ -197,20 +198,20 @@ def next_commands(run: RunSummary, *, shown: bool = False) -> list[tuple[str, st
         shown: Whether the user is looking at it already.
     """
     name = quote(run.name)
-    look = [] if shown else [(f"rnnlab show {name}", "its settings, curves and samples")]
-    board = (f"rnnlab board {name}", "its curves in TensorBoard")
+    look = [] if shown else [(f"rnnlab show {name}", "look at it")]
+    board = (f"rnnlab board {name}", "in TensorBoard")
     match run.status:
         case "done":
             found = [*look, (use_command(run.task, run.name), "use it")]
             if other := _sibling(run):
-                found.append((f"rnnlab compare {quote(other)} {name}", "is the difference more than chance?"))
-            return [*found, (f"rnnlab report {name}", "one HTML page to keep or send"), board]
+                found.append((f"rnnlab compare {quote(other)} {name}", "more than chance?"))
+            return [*found, (f"rnnlab report {name}", "one HTML page"), board]
         case "running":
             return [*look, board]
         case "damaged":
             return [(f"rnnlab rm {name}", "remove it")]
         case _:
-            resume = (f"rnnlab train resume={name}", "go on from its last checkpoint")
+            resume = (f"rnnlab train resume={name}", "go on")
             has_checkpoint = (run.path / "checkpoints").is_dir() and any((run.path / "checkpoints").iterdir())
             return [*([resume] if has_checkpoint else []), *look, (f"rnnlab rm {name}", "remove it")]
 

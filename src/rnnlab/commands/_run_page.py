@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +32,7 @@ def run_page(details: RunDetails, footer: str) -> str:
         body.append(html.paragraph(f"Ended by: {summary.error}"))
     body += [*_curves(details), *_scores(details), *_confusion(details), *_sample(details)]
     body += [*changed_settings(details), *_reproduce(details)]
-    return html.page(f"{summary.name} - rnnlab", body, footer)
+    return html.page(f"{summary.name} - rnnlab", body, footer, **_player(details))
 
 
 def changed_settings(details: RunDetails) -> Iterator[str]:
@@ -121,11 +122,32 @@ def _confusion(details: RunDetails) -> Iterator[str]:
 
 
 def _sample(details: RunDetails) -> Iterator[str]:
-    """Yield the newest text samples."""
-    if details.sample is not None:
-        name, text = details.sample
-        yield html.heading(f"Samples, {name.removesuffix('.txt')}")
+    """Yield the newest samples: texts, or tunes as scores that can be played."""
+    if details.sample is None:
+        return
+    name, text = details.sample
+    name = name.removesuffix(".txt")
+    if not _has_tunes(details):
+        yield html.heading(f"Samples, {name}")
         yield html.code(text, is_sample=True)
+        return
+    from rnnlab.generation.abc.page import tune_sections  # torch comes with it: for tunes only
+
+    yield html.heading(f"Tunes it wrote, {name}")
+    yield tune_sections(re.split(r"\n\s*\n", text.strip()))  # a blank line ends a tune
+
+
+def _player(details: RunDetails) -> dict[str, str]:
+    """Return what a page with tunes needs beside them."""
+    if not _has_tunes(details):
+        return {}
+    from rnnlab.generation.abc.page import PLAYER, TUNE_STYLE
+
+    return {"style": TUNE_STYLE, "script": PLAYER}
+
+
+def _has_tunes(details: RunDetails) -> bool:
+    return details.summary.task == "music" and details.sample is not None
 
 
 def _reproduce(details: RunDetails) -> Iterator[str]:

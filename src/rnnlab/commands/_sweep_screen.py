@@ -17,6 +17,7 @@ from rnnlab.wording import better
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
 _STYLES = {"done": "", "pruned": "dim", "stopped": "yellow", "not run": "dim"}
 _SLOW_PLAN = 30  # configurations, a tenth of a second each
@@ -132,7 +133,8 @@ def print_results(record: SweepRecord, asked: list[Job], *, stopped: bool) -> No
     for one in best(found):
         assert one.valid is not None
         name = " ".join(f"{key}={value}" for key, value in one.varied.items()) or one.best_job().name
-        console.print(Text(f"\nbest by {one.metric}: {name}  ({_spread(one.valid)}); its run: {one.best_job().name}"))
+        console.print(Text(f"\nbest by {one.metric}: {name}"), soft_wrap=True)
+        console.print(Text(f"  {_spread(one.valid)}; its run: {one.best_job().name}"), soft_wrap=True)
         console.print(Text(f"  {one.command()}"), soft_wrap=True)
     troubled = [job for job in asked if job.status in ("failed", "diverged", "killed")]
     for job in troubled:
@@ -147,46 +149,72 @@ def print_results(record: SweepRecord, asked: list[Job], *, stopped: bool) -> No
 
 
 def _print_jobs(console: Console, jobs: list[Job]) -> None:
-    """Print one line a job."""
-    from rich.table import Table
+    """Print one line a job; on a narrow terminal by its number, where settings and scores leave its name no room."""
     from rich.text import Text
 
     keys = list(dict.fromkeys(key for job in jobs for key in job.varied))
     scored = [(job.score(), job.score("test")) for job in jobs]
     valid = _heading([reached for reached, _ in scored], console.encoding)
     test = _heading([tested for _, tested in scored], console.encoding)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("job", *keys, "status", valid or "score", *([test] if test else [])):
-        table.add_column(heading, overflow="fold")
+    headings = ["job", *_short(keys), "status", valid or "score", *([test] if test else [])]
+    rows = []
     for job, (reached, tested) in zip(jobs, scored, strict=True):
-        style = _STYLES.get(job.status, "red")
         scores = [_score(reached, bare=valid is not None)] + ([_score(tested, bare=True)] if test else [])
-        cells = [_label(job), *(job.varied.get(key, "") for key in keys), job.status, *scores]
-        table.add_row(*(Text(cell, style=style) for cell in cells))
-    console.print(table)
+        rows.append([_label(job), *(job.varied.get(key, "") for key in keys), job.status, *scores])
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    if sum(widths) + 2 * len(widths) > console.width:
+        rows = [[row[0].partition("-")[0], *row[1:]] for row in rows]
+    styled = [
+        [Text(cell, style=_STYLES.get(job.status, "red")) for cell in row] for job, row in zip(jobs, rows, strict=True)
+    ]
+    _print_table(console, headings, styled)
 
 
 def _print_configurations(console: Console, found: list[Configuration]) -> None:
     """Print one line a configuration: scores over its seeds."""
-    from rich.table import Table
     from rich.text import Text
 
     keys = list(dict.fromkeys(key for one in found for key in one.varied))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (*(keys or ["configuration"]), "seeds", "valid: mean +- spread [95 %]", "test"):
-        table.add_column(heading, overflow="fold")
+    metrics = {one.metric for one in found if one.metric}
+    is_one = len(metrics) == 1  # named once, above
+    if is_one:
+        name = metrics.pop().rpartition("/")[2]
+        console.print(Text(f"{name}: mean +- spread over the seeds [95 % interval of the mean]", style="bold"))
+    rows = []
     for one in found:
         seeds = f"{one.valid.count if one.valid else 0} of {len(one.jobs)}"
-        valid, test = (f"{_spread(spread)}" if spread else "" for spread in (one.valid, one.test))
-        name = [one.varied.get(key, "") for key in keys] or ["all"]
-        table.add_row(*(Text(cell) for cell in (*name, seeds, f"{one.metric or ''} {valid}".strip(), test)))
+        valid = f"{'' if is_one else one.metric or ''} {_spread(one.valid) if one.valid else ''}".strip()
+        test = _spread(one.test, with_interval=False) if one.test else ""
+        rows.append(
+            [Text(cell) for cell in (*([one.varied.get(key, "") for key in keys] or ["all"]), seeds, valid, test)]
+        )
+    _print_table(console, [*(_short(keys) or ["configuration"]), "seeds", "valid", "test"], rows)
+
+
+def _print_table(console: Console, headings: list[str], rows: list[list[Text]]) -> None:
+    """Print rows under headings, all aligned left."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
 
 
-def _spread(spread: Spread) -> str:
+def _short(keys: list[str]) -> list[str]:
+    """Return settings without their section, where two do not become one: lr of optimizer.lr."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
+
+
+def _spread(spread: Spread, *, with_interval: bool = True) -> str:
     """Write a mean with its spread and 95 % interval."""
     if spread.std is None or spread.half_width is None:
         return f"{spread.mean:.4g}"
+    if not with_interval:
+        return f"{spread.mean:.4g} +- {spread.std:.2g}"
     low, high = spread.mean - spread.half_width, spread.mean + spread.half_width
     return f"{spread.mean:.4g} +- {spread.std:.2g} [{low:.4g}, {high:.4g}]"
 

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from rnnlab.cli import BENCHMARKS
 from rnnlab.errors import ConfigError
-from rnnlab.wording import did_you_mean, listed
+from rnnlab.wording import did_you_mean, listed, side_by_side
 
 
 def main(argv: list[str]) -> int:
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     """
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: rnnlab bench NAME [options]\n")
-        print("\n".join(f"  {name}  {about}" for name, about in BENCHMARKS.items()))
+        print("\n".join(side_by_side(BENCHMARKS.items())))
         print("\nrnnlab bench NAME --help explains its options.")
         return 0
     if argv[0] not in BENCHMARKS:

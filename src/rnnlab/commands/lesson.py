@@ -12,7 +12,7 @@ from rnnlab.errors import CannotWriteError, ConfigError
 from rnnlab.json_files import write_json, write_whole
 from rnnlab.lessons.catalogue import ALIASES, LESSONS
 from rnnlab.runs import outputs_root
-from rnnlab.wording import did_you_mean
+from rnnlab.wording import did_you_mean, side_by_side
 
 ALL = "all"
 
@@ -57,8 +57,7 @@ def main(argv: list[str]) -> int:
 
 
 def _list() -> str:
-    width = max(map(len, LESSONS))
-    lines = [f"  {name:<{width}}  {about}" for name, (_, about) in LESSONS.items()]
+    lines = side_by_side((name, about) for name, (_, about) in LESSONS.items())
     tail = ["", "rnnlab lesson NAME gives one; rnnlab lesson all writes one page of all of them."]
     return "\n".join([*lines, *tail])
 

@@ -11,13 +11,20 @@ from rich.console import Console
 from rich.text import Text
 
 from rnnlab.commandline.options import one_line_errors
-from rnnlab.commands._details import RunDetails, facts, next_commands, plain_name, read_details, shown_curves
+from rnnlab.commands._details import (
+    RunDetails,
+    facts,
+    next_commands,
+    plain_name,
+    read_details,
+    shown_curves,
+)
 from rnnlab.commands._tables import print_confusion, print_json, print_table
 from rnnlab.commands.runs import STYLES, row
 from rnnlab.reports.axes import number
 from rnnlab.reports.curves import Curve
 from rnnlab.reports.terminal import plot, sparkline, takes_only_ascii
-from rnnlab.wording import better
+from rnnlab.wording import better, side_by_side
 
 _PLOT_HEIGHT = 10
 _SPARK_WIDTH = 24
@@ -77,10 +84,8 @@ def _heading(console: Console, text: str) -> None:
 
 
 def _print_pairs(console: Console, pairs: list[tuple[str, str]]) -> None:
-    """Print what can be copied, whole, with what it is beside it."""
-    width = max(len(first) for first, _ in pairs)
-    for first, second in pairs:
-        console.print(Text(f"  {first:<{width}}   {second}"), soft_wrap=True)
+    for line in side_by_side(pairs):
+        console.print(Text(line), soft_wrap=True)
 
 
 def _print_head(console: Console, details: RunDetails) -> None:

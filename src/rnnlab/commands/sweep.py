@@ -63,7 +63,7 @@ def _run(request: SweepRequest, grid: list[Job], record: SweepRecord) -> int:
     if request.search is not None:
         source = _search(request, record, asked)
     threads = _threads(request, slots)
-    screen = Lines(record, len(asked) or (request.search.n_trials if request.search else 0))
+    screen = Lines(record, len(asked) if request.search is None else request.search.n_trials)
     screen.begin(asked)
     stopped, code = None, 1
     try:

@@ -15,6 +15,7 @@ from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
+from rnnlab.commands._details import next_commands
 from rnnlab.commands._finished import build_model, check_corpus, check_size, restore_task, saved_settings
 from rnnlab.commands._first_look import dry_run, measure_bptt_len
 from rnnlab.commands._launch import is_supervised, tell_name
@@ -27,12 +28,11 @@ from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, LostRankError, StoppedError
 from rnnlab.hardware import SetUp, matrix_rate
+from rnnlab.run_list import summarize
 from rnnlab.run_lock import lock_run
 from rnnlab.runs import begin_run, check_free, find_run, read_json, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
-from rnnlab.tasks.language import LanguageTask
-from rnnlab.tasks.sentiment import Sentiment
 from rnnlab.training.alone import Processes
 from rnnlab.training.checkpoint import has_saved
 from rnnlab.training.counters import count_steps
@@ -42,6 +42,7 @@ from rnnlab.training.place import Place, this_place
 from rnnlab.training.precision import autocast
 from rnnlab.training.signals import interruption
 from rnnlab.training.trainer import Trainer
+from rnnlab.wording import side_by_side
 
 log = logging.getLogger("rnnlab")
 
@@ -117,7 +118,7 @@ def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: 
         record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
         ranks.from_first(lambda: folder)
-        return _fit(folder, task, _trainer(folder, config, task, model, device, ranks))
+        return _fit(folder, _trainer(folder, config, task, model, device, ranks))
 
 
 def _read_task(request: Request, device: torch.device, ranks: Processes) -> tuple[Task, dict[str, Any]]:
@@ -228,7 +229,7 @@ def _resume_ready(
     for key, (old, new) in changes.values.items():
         log.info("%s: %s, was %s", key, shown(new), shown(old))
     record_changes(folder, trainer.counters.step, changes, task)
-    return _fit(folder, task, trainer)
+    return _fit(folder, trainer)
 
 
 def _trainer(
@@ -238,7 +239,7 @@ def _trainer(
     return Trainer(task, model, config, folder, device, report, ranks)
 
 
-def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
+def _fit(folder: Path, trainer: Trainer) -> int:
     """Train and score the test split; result.json tells how the run stands, whatever happens."""
     tell_name(run_name(folder))
     try:
@@ -264,18 +265,14 @@ def _fit(folder: Path, task: Task, trainer: Trainer) -> int:
     if facts["seconds"] >= _WORTH_SECONDS and trainer.device.type == "cpu":
         facts["arithmetic_share"] = arithmetic_share(trainer.model, facts["tokens_per_second"], matrix_rate())
     record_result(folder, "done", facts)
-    _print_end(folder, task, facts)
+    _print_end(folder, facts)
     return 0
 
 
-def _print_end(folder: Path, task: Task, facts: dict[str, Any]) -> None:
+def _print_end(folder: Path, facts: dict[str, Any]) -> None:
     """Print the scores, how the run did, and what to type next."""
     print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
     for line in last_lines(folder):
         print(line)
-    name = quote(run_name(folder))
-    example = f"evaluate run={name}"
-    if isinstance(task, Sentiment | LanguageTask):
-        example = f"predict run={name} text='not bad at all'" if isinstance(task, Sentiment) else f"generate run={name}"
-    print(f"look: rnnlab show {name}, rnnlab board   use: rnnlab {example}")
+    print("\n".join(["next", *side_by_side(next_commands(summarize(folder)))]))
     print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
-# No script runs and nothing is fetched, even if something should slip through the escaping.
+# Nothing is fetched, and no script runs but one that a page is given, even if something slipped through the escaping.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 _STYLE = """
@@ -70,26 +72,33 @@ class Markup(str):
     __slots__ = ()
 
 
-def page(title: str, body: Iterable[str], footer: str) -> str:
+def page(title: str, body: Iterable[str], footer: str, *, style: str = "", script: str = "") -> str:
     """Return a whole page.
 
     Args:
         title: Plain text.
         body: HTML, made by the functions here.
         footer: Plain text.
+        style: CSS that the body needs beside ours.
+        script: JavaScript that the body needs; the page's policy lets this one run, known by its hash, and no other.
     """
+    policy = _POLICY
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'"
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en">',
             '<head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE}</style></head>",
+            f"<style>{_STYLE}{style}</style></head>",
             "<body>",
             *body,
             f"<footer>{escape(footer)}</footer>",
+            *([f"<script>{script}</script>"] if script else []),
             "</body></html>",
             "",
         ]

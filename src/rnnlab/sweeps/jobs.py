@@ -173,7 +173,8 @@ def identify(config: dict[str, Any]) -> tuple[str, str, str]:
         `Job.id`, `Job.configuration` and `Job.data`.
     """
     task = config["task"]
-    corpus = [task.get("name"), task.get("corpus"), corpus_hash(str(task.get("corpus", "")))]
+    source = task.get("corpus")  # a task that draws its sequences reads none
+    corpus = [task.get("name"), source, None if source is None else corpus_hash(str(source))]
     kept = {
         name: {key: inner for key, inner in value.items() if f"{name}.{key}" not in NO_HYPERPARAMETERS}
         if isinstance(value, dict)

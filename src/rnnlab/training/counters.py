@@ -89,9 +89,9 @@ class Counters:
     def reason_to_end(self, config: TrainerConfig) -> str | None:
         """Say which limit is reached, or None."""
         if config.max_epochs is not None and self.epoch >= config.max_epochs:
-            return f"trained {config.max_epochs} epochs"
+            return f"trained {config.max_epochs} epoch{'s' * (config.max_epochs > 1)}"
         if config.max_steps is not None and self.step >= config.max_steps:
-            return f"trained {config.max_steps} steps"
+            return f"trained {config.max_steps} step{'s' * (config.max_steps > 1)}"
         if config.max_minutes is not None and self.seconds >= 60 * config.max_minutes:
             return f"trained {config.max_minutes:g} minutes"
         if config.patience is not None and self.without_gain >= config.patience:

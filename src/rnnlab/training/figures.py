@@ -27,6 +27,7 @@ NUM_BINS = 10  # of confidence
 SHOWN_UNITS = 48  # rows of a picture of gates
 _MAX_LABELLED = 12  # classes whose counts can still be read
 _DPI = 100
+_STEP_PIXELS, _UNIT_PIXELS = 16, 3  # of a picture of gates
 _INK = "#1f4e79"
 
 
@@ -131,25 +132,35 @@ def gates_figure(gates: Mapping[str, Tensor], tokens: Sequence[str]) -> Tensor:
     Returns:
         <uint8>(3, height, width).
     """
-    figure = _new_figure(max(5.0, 1.6 + 0.16 * len(tokens)), 0.7 + 1.7 * len(gates))
-    rows = figure.subplots(len(gates), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, values) in zip(rows, gates.items(), strict=True):
+    from matplotlib import colormaps
+
+    # Pixels and words are placed by hand: four axes with a tick for each token would take three times as long.
+    wide = max(_STEP_PIXELS, 400 // len(tokens))
+    tall = _UNIT_PIXELS * min(SHOWN_UNITS, next(iter(gates.values())).shape[1])
+    left, gap, bottom = 85, 20, 65
+    size = np.array([left + wide * len(tokens) + gap, (gap + tall) * len(gates) + bottom])
+    figure = _new_figure(*(size / _DPI))
+    pictures = {}
+    for row, (name, values) in enumerate(gates.items()):
         shown = values[:, :SHOWN_UNITS].T.float().cpu().numpy()
         is_open = name in ("input", "forget", "output", "reset", "update")
-        axes.imshow(
-            shown,
-            aspect="auto",
-            interpolation="nearest",
-            vmin=0 if is_open else -1,
-            vmax=1,
-            cmap="viridis" if is_open else "RdBu_r",
+        colours = (
+            colormaps["viridis"](shown, bytes=True) if is_open else colormaps["RdBu_r"]((shown + 1) / 2, bytes=True)
         )
-        axes.set_ylabel(f"{name}\n{'0 dark, 1 bright' if is_open else '-1 blue, 1 red'}", fontsize=8)
-        axes.set_yticks([])
-    # A dollar sign would begin a formula.
-    names = [token.replace("$", r"\$") for token in tokens]
-    rows[-1].set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=8)
-    return _pixels(figure)
+        top = gap + row * (tall + gap)
+        pictures[top] = torch.from_numpy(colours[..., :3].repeat(_UNIT_PIXELS, 0).repeat(wide, 1)).permute(2, 0, 1)
+        label = f"{name}\n{'0 dark, 1 bright' if is_open else '-1 blue, 1 red'}"
+        x, y = (left - 8, size[1] - top - tall / 2) / size
+        figure.text(x, y, label, rotation=90, ha="right", va="center", ma="center", fontsize=8)
+    rotation = 90 if max(map(len, tokens)) > 2 else 0
+    for step, token in enumerate(tokens):
+        x, y = (left + wide * (step + 0.5), bottom - 5) / size
+        # A dollar sign would begin a formula.
+        figure.text(x, y, token.replace("$", r"\$"), rotation=rotation, ha="center", va="top", fontsize=8)
+    drawn = _pixels(figure)
+    for top, picture in pictures.items():
+        drawn[:, top : top + tall, left : left + picture.shape[2]] = picture
+    return drawn
 
 
 def _new_figure(width: float, height: float) -> Figure:

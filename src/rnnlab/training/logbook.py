@@ -124,9 +124,9 @@ class Logbook:
     def tell_evaluation(self, results: dict[str, float]) -> None:
         """Tell the console what an evaluation found."""
         state, counters = self._state, self._state.counters
-        shown = "  ".join(f"{tag} {value:.4f}" for tag, value in results.items())
+        shown = ", ".join(f"{tag.removeprefix('valid/')} {value:.4f}" for tag, value in results.items())
         mark = "  (best)" if counters.best_step == counters.step else ""
-        log.info("step %d  epoch %.2f  %s%s", counters.step, state.epochs_done(), shown, mark)
+        log.info("step %d  epoch %.2f  valid: %s%s", counters.step, state.epochs_done(), shown, mark)
 
     def end(self, scores: Scores, results: dict[str, float]) -> None:
         """Write the scores of the test split, and that the run is done.

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from textwrap import wrap
+from shutil import get_terminal_size
+from textwrap import fill, wrap
 
 import numpy as np
 import torch
@@ -218,7 +219,7 @@ def _next_name(run: Path) -> str:
 class Progress:
     """A bar on a terminal; elsewhere one line now and then."""
 
-    def __init__(self, total_steps: int | None, step: int, *, unit: str = "step", is_shown: bool = True) -> None:
+    def __init__(self, total_steps: int | None, step: int, *, unit: str = " step", is_shown: bool = True) -> None:
         """Start at `step` of `total_steps` (None: unknown); what is not shown is not in the log either."""
         self._bar = tqdm(
             total=total_steps,
@@ -229,19 +230,26 @@ class Progress:
             file=sys.stderr,
             mininterval=0.2,
             smoothing=0.05,
+            # What has passed is of less use than room for the bar; without a total there is no estimate.
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_fmt}{postfix}]"
+            if total_steps
+            else None,
         )
+        # Room for the ^C that a terminal writes behind it, which would begin another line.
+        self._bar.dynamic_ncols = lambda _: (get_terminal_size().columns - 3, None)
         self._next_line = time.monotonic() + 5
         self._total = total_steps
 
     def update(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
         """Show a step."""
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         if not self._bar.disable:
+            shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
             self._bar.set_description_str(f"epoch {epoch + 1}", refresh=False)
             self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update(step - self._bar.n)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + 30
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
             of = f" of {self._total}" if self._total else ""
             log.info("epoch %d  step %d%s  %s", epoch + 1, step, of, shown)
 
@@ -265,13 +273,22 @@ def write_samples(run: Path, step: int, texts: list[str]) -> None:
 
 
 class _AboveTheBar(logging.Handler):
-    """Log lines that do not tear a progress bar."""
+    """Log lines that do not tear a progress bar, nor a word at a terminal's edge."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
         try:
-            tqdm.write(self.format(record), file=sys.stderr)
+            if sys.stderr.isatty():
+                line = "\n".join(map(_folded, line.splitlines()))
+            tqdm.write(line, file=sys.stderr)
         except OSError:  # the terminal was closed, or the pipe to `head`: no reason to lose a run
             pass
+
+
+def _folded(line: str) -> str:
+    """Fold a line to the terminal; a path stays whole."""
+    width = max(40, get_terminal_size().columns)
+    return fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 class _RunFile(logging.FileHandler):

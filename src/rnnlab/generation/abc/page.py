@@ -1,4 +1,4 @@
-"""One HTML page that shows tunes as printed music and plays them in the browser: nothing is loaded from elsewhere.
+"""Tunes as HTML that shows them as printed music and plays them in the browser: nothing is loaded from elsewhere.
 
 The sound is made by the page itself from the same partials as `sound.py`, so that a page of many tunes stays small.
 """
@@ -12,23 +12,32 @@ from collections.abc import Sequence
 from rnnlab.generation.abc.notation import draw, note_id
 from rnnlab.generation.abc.performance import perform
 
-_STYLE = """
+_PAGE_STYLE = """
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2rem auto; padding: 0 1rem;
   background: Canvas; color: CanvasText }
-h1 { font-size: 1.4rem } h2 { font-size: 1.15rem; margin: 0 }
-section { margin: 2rem 0; padding: 1rem 1.2rem; border: 1px solid #8885; border-radius: 10px }
-header { display: flex; align-items: center; gap: .8rem; flex-wrap: wrap; margin-bottom: .5rem }
-button { font: inherit; padding: .25rem 1rem; border: 1px solid #8888; border-radius: 6px; background: #8882;
-  color: inherit; cursor: pointer; min-width: 6rem }
-svg.score { width: 100%; height: auto; overflow: visible } svg .on { color: #d9480f; fill: #d9480f; stroke: #d9480f }
-.facts { opacity: .7; font-size: .85rem } .bar { height: 4px; background: #8883; border-radius: 2px }
-.bar i { display: block; height: 100%; width: 0; background: #d9480f; border-radius: 2px }
-pre { overflow-x: auto; background: #8881; padding: .8rem; border-radius: 6px; font-size: .85rem }
-summary { cursor: pointer }
+h1 { font-size: 1.4rem }
 """
 
-_SCRIPT = """
+# Of the sections, on whatever page they stand.
+TUNE_STYLE = """
+.tune { margin: 2rem 0; padding: 1rem 1.2rem; border: 1px solid #8885; border-radius: 10px; break-inside: avoid }
+.tune header { display: flex; align-items: center; gap: .8rem; flex-wrap: wrap; margin-bottom: .5rem }
+.tune h3 { font-size: 1.15rem; margin: 0 }
+.tune button { font: inherit; padding: .25rem 1rem; border: 1px solid #8888; border-radius: 6px; background: #8882;
+  color: inherit; cursor: pointer; min-width: 6rem }
+.tune .score { width: 100%; height: auto; overflow: visible; display: block }
+.tune .score text { fill: currentColor } .tune .score .on { color: #d9480f; fill: #d9480f; stroke: #d9480f }
+.tune .facts { opacity: .7; font-size: .85rem }
+.tune .bar { height: 4px; background: #8883; border-radius: 2px }
+.tune .bar i { display: block; height: 100%; width: 0; background: #d9480f; border-radius: 2px }
+.tune pre { overflow-x: auto; background: #8881; padding: .8rem; border-radius: 6px; font-size: .85rem }
+.tune summary { cursor: pointer }
+@media print { .tune button, .tune .bar, .tune details { display: none } }
+"""
+
+# To stand behind the sections: it makes their buttons play.
+PLAYER = """
 "use strict";
 const PARTIALS = [1, 2, 3, 4, 5, 6, 7, 8], RELEASE = 0.08, AHEAD = 0.3;
 let playing = null;
@@ -112,14 +121,22 @@ def tunes_page(tunes: Sequence[str], title: str) -> str:
         tunes: in ABC notation; one that cannot be played is shown as text, with the reason.
         title: of the page.
     """
-    sections = "".join(_section(number, tune) for number, tune in enumerate(tunes, start=1))
     name = html.escape(title)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{name}</title><style>{_STYLE}</style></head>\n"
-        f"<body><h1>{name}</h1>{sections}<script>{_SCRIPT}</script></body></html>\n"
+        f"<title>{name}</title><style>{_PAGE_STYLE}{TUNE_STYLE}</style></head>\n"
+        f"<body><h1>{name}</h1>{tune_sections(tunes)}<script>{PLAYER}</script></body></html>\n"
     )
+
+
+def tune_sections(tunes: Sequence[str]) -> str:
+    """Return a section for each tune: score, button and text. `TUNE_STYLE` and `PLAYER` belong to them.
+
+    Args:
+        tunes: in ABC notation.
+    """
+    return "".join(_section(number, tune) for number, tune in enumerate(tunes, start=1))
 
 
 def _section(number: int, tune: str) -> str:
@@ -130,7 +147,7 @@ def _section(number: int, tune: str) -> str:
     except ValueError as error:
         shown = text.replace("<details>", "<details open>")
         reason = f'<p class="facts">no sound: {html.escape(str(error))}</p>'
-        return f"<section><header><h2>{number}.</h2></header>{reason}{shown}</section>\n"
+        return f'<section class="tune"><header><h3>{number}.</h3></header>{reason}{shown}</section>\n'
     header = performance.tune
     prefix = f"t{number}"
     seconds = performance.whole_note
@@ -152,7 +169,8 @@ def _section(number: int, tune: str) -> str:
         f", {skipped} signs that are no music passed over" if skipped else ""
     )
     return (
-        f'<section data-tune="{number}"><header><h2>{html.escape(f"{number}. {header.title}".strip())}</h2>'
+        f'<section class="tune" data-tune="{number}"><header>'
+        f"<h3>{html.escape(f'{number}. {header.title}'.strip())}</h3>"
         f'<button type="button">\u25b6 Play</button><span class="facts">{html.escape(facts)}</span></header>'
         f'<div class="bar"><i></i></div>{draw(performance, prefix)}{text}'
         f'<script type="application/json">{data}</script></section>\n'
