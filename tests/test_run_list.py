@@ -14,12 +14,7 @@ from rnnlab import run_list, runs
 from rnnlab.errors import FolderInUseError
 from rnnlab.run_lock import lock_run
 
-
-@pytest.fixture(autouse=True)
-def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "outputs"
-    monkeypatch.setenv("RNNLAB_OUTPUTS", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("outputs")
 
 
 def make_run(name: str, result: dict | None = None, **run: object) -> Path:

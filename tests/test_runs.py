@@ -12,20 +12,7 @@ from rnnlab import runs
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
 from rnnlab.run_lock import lock_run
 
-
-@pytest.fixture(autouse=True)
-def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "outputs"
-    monkeypatch.setenv("RNNLAB_OUTPUTS", str(folder))
-    return folder
-
-
-def make_run(name: str, result: dict | None = None, **run: object) -> Path:
-    folder = runs.create_run(name, exact=True)
-    runs.write_json(folder / "run.json", {"format": 1, "name": name, "created": "2024-05-06T07:08:09+00:00", **run})
-    if result is not None:
-        runs.write_json(folder / "result.json", result)
-    return folder
+pytestmark = pytest.mark.usefixtures("outputs")
 
 
 def test_outputs_lie_in_the_current_folder_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch):
