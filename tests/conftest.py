@@ -11,12 +11,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import torch
 
 from rnnlab.cli import main
+from rnnlab.runs import create_run, write_json
 
 Train = Callable[..., Path]
 
@@ -106,6 +108,20 @@ def outputs(tmp_path, monkeypatch) -> Path:
     """An outputs folder of the test's own."""
     monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path / "outputs"
+
+
+@pytest.fixture
+def make_run(outputs) -> Callable[..., Path]:
+    """Makes the folder of a run that nobody trained, with what result.json and run.json are to hold."""
+
+    def make(name: str, result: dict[str, Any] | None = None, **run: object) -> Path:
+        folder = create_run(name, exact=True)
+        write_json(folder / "run.json", {"format": 1, "name": name, "created": "2024-05-06T07:08:09+00:00", **run})
+        if result is not None:
+            write_json(folder / "result.json", result)
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -17,15 +17,7 @@ from rnnlab.run_lock import lock_run
 pytestmark = pytest.mark.usefixtures("outputs")
 
 
-def make_run(name: str, result: dict | None = None, **run: object) -> Path:
-    folder = runs.create_run(name, exact=True)
-    runs.write_json(folder / "run.json", {"format": 1, "name": name, "created": "2024-05-06T07:08:09+00:00", **run})
-    if result is not None:
-        runs.write_json(folder / "result.json", result)
-    return folder
-
-
-def test_runs_are_listed_oldest_first_with_their_score():
+def test_runs_are_listed_oldest_first_with_their_score(make_run):
     make_run("late", {"status": "done", "metrics": {"valid/perplexity": 9.0}}, created="2025-01-01T00:00:00+00:00")
     make_run(
         "early",
@@ -46,7 +38,7 @@ def test_runs_are_listed_oldest_first_with_their_score():
     assert (late.metric, late.value) == ("valid/perplexity", 9.0)
 
 
-def test_a_run_whose_process_is_gone_was_killed():
+def test_a_run_whose_process_is_gone_was_killed(make_run):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     make_run("gone", {"status": "running", "pid": process.pid})
@@ -54,7 +46,7 @@ def test_a_run_whose_process_is_gone_was_killed():
     assert {run.name: run.status for run in run_list.list_runs()} == {"gone": "killed", "here": "running"}
 
 
-def test_a_lock_tells_more_than_a_process_number_that_is_taken_again():
+def test_a_lock_tells_more_than_a_process_number_that_is_taken_again(make_run):
     folder = make_run("locked", {"status": "running", "pid": os.getpid()})
     with lock_run(folder):
         assert run_list.summarize(folder).status == "running"
@@ -63,7 +55,7 @@ def test_a_lock_tells_more_than_a_process_number_that_is_taken_again():
     assert run_list.summarize(folder).status == "killed"
 
 
-def test_damaged_and_odd_runs_do_not_hide_the_others(outputs: Path):
+def test_damaged_and_odd_runs_do_not_hide_the_others(outputs: Path, make_run):
     make_run("good", {"status": "done"})
     (make_run("torn") / "run.json").write_text("{")
     odd = make_run("odd")

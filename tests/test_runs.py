@@ -128,7 +128,7 @@ def test_names_that_leave_outputs_or_that_no_file_system_takes_are_refused(name:
     assert not outputs.exists(), "nothing was made"
 
 
-def test_a_run_inside_another_run_is_refused():
+def test_a_run_inside_another_run_is_refused(make_run):
     make_run("mine")
     with pytest.raises(ConfigError, match="inside the run 'mine'"):
         runs.create_run("mine/checkpoints/x", exact=False)
@@ -150,14 +150,14 @@ def test_a_full_disk_is_noticed_before_training_starts(monkeypatch: pytest.Monke
         runs.create_run("x", exact=True)
 
 
-def test_a_run_is_found_by_name_and_by_path(outputs: Path):
+def test_a_run_is_found_by_name_and_by_path(outputs: Path, make_run):
     folder = make_run("sweep-1/0-lstm")
     assert runs.find_run("sweep-1/0-lstm") == folder
     assert runs.find_run("sweep-1/0-lstm/") == folder
     assert runs.find_run(str(folder)) == folder
 
 
-def test_a_run_that_is_not_there_comes_with_a_close_match():
+def test_a_run_that_is_not_there_comes_with_a_close_match(make_run):
     make_run("music-lstm")
     with pytest.raises(CheckpointError, match=r"no run 'musik-lstm'; did you mean music-lstm\? rnnlab runs") as caught:
         runs.find_run("musik-lstm")
