@@ -281,6 +281,15 @@ def test_a_run_killed_before_it_wrote_any_result_begins_again(train, outputs):
     assert read_json(run / "result.json")["metrics"] == wanted
 
 
+def test_a_damaged_result_json_is_written_anew(train, capsys):
+    run = train("music", "trainer.max_steps=3")
+    wanted = read_json(run / "result.json")["metrics"]
+    (run / "result.json").write_text("")
+    assert main(["train", "resume=run"]) == 0
+    assert "result.json is damaged: not JSON" in capsys.readouterr().err
+    assert read_json(run / "result.json")["metrics"] == wanted
+
+
 def test_a_signal_that_breaks_what_it_hits_stops_the_run_all_the_same(train, capsys, monkeypatch):
     def broken(*_: object) -> None:
         try:

@@ -221,15 +221,24 @@ def _resume_ready(
     ranks.seed(config.seed)
     trainer = _trainer(folder, config, task, model, device, ranks)
     trainer.resume(allowed)  # a checkpoint that cannot be used leaves the run as it was
-    result = folder / "result.json"  # not there yet where the run was killed in its first moments
-    if result.is_file() and isinstance(seen := read_json(result).get("units"), dict):
-        trainer.state.units = seen  # what an evaluation saw stays true until the next
+    trainer.state.units = _units_seen(folder)
     if not ranks.is_first:
         return follow(trainer)
     for key, (old, new) in changes.values.items():
         log.info("%s: %s, was %s", key, shown(new), shown(old))
     record_changes(folder, trainer.counters.step, changes, task)
     return _fit(folder, trainer)
+
+
+def _units_seen(folder: Path) -> dict[str, Any]:
+    """What an evaluation saw of the units, which stays true until the next; result.json itself is written anew."""
+    result = folder / "result.json"  # not there yet where the run was killed in its first moments
+    try:
+        units = read_json(result).get("units") if result.is_file() else None
+    except CheckpointError as error:
+        log.warning("%s; it is written anew", error)
+        units = None
+    return units if isinstance(units, dict) else {}
 
 
 def _trainer(
