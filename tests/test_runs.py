@@ -157,6 +157,18 @@ def test_a_run_is_found_by_name_and_by_path(outputs: Path, make_run):
     assert runs.find_run(str(folder)) == folder
 
 
+def test_a_link_that_a_training_run_puts_elsewhere_meanwhile_is_no_error(make_run, monkeypatch: pytest.MonkeyPatch):
+    folder = make_run("mine")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/.tmp-last-7").symlink_to("step-00000001")
+
+    def gone(path: object) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "readlink", gone)
+    assert runs.find_run("mine") == folder
+
+
 def test_a_run_that_is_not_there_comes_with_a_close_match(make_run):
     make_run("music-lstm")
     with pytest.raises(CheckpointError, match=r"no run 'musik-lstm'; did you mean music-lstm\? rnnlab runs") as caught:

@@ -208,7 +208,8 @@ def _open_closed_streams() -> None:
                 os.fstat(number)
             except OSError:
                 os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))
+            if number:  # who reads says that there is no input
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
 
 
 def _check_current_folder() -> None:

@@ -202,7 +202,11 @@ def _refuse_links(folder: Path) -> None:
             path = Path(entry.path)
             if entry.is_symlink():
                 of_ours = path.parent == folder / "checkpoints" and _LINK.fullmatch(path.name)
-                if not (of_ours and "/" not in os.readlink(path).removesuffix("/")):
+                try:
+                    target = os.readlink(path)
+                except FileNotFoundError:
+                    continue  # the run is training, and has just put it in another's place
+                if not (of_ours and "/" not in target.removesuffix("/")):
                     raise CheckpointError(
                         f"{path} is a link, and could lead anywhere; put in its place what it points at"
                     )
