@@ -343,6 +343,7 @@ class TrainerConfig:
     averaging_decay: Annotated[Share, doc("with averaging=ema: share of the old average kept each step")] = 0.999
     averaging_start_epoch: Annotated[int, Ge(0), Le(1_000_000), doc("with averaging: first epoch averaged")] = 0
     precision: Annotated[Precision, doc("of the matrix products; bf16 keeps weights in fp32")] = Precision.fp32
+    cuda_graph: Annotated[bool, doc("start a whole step at once on a CUDA device; no GPU has run it yet")] = False
     device: Annotated[Device, doc("auto: cuda, else mps, else cpu")] = Device.auto
     devices: Annotated[
         int, Ge(1), Le(1024), doc("processes that share each batch: a GPU or a part of the cores each; or use torchrun")
@@ -524,6 +525,7 @@ NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
     f"trainer.{name}"
     for name in (
         "checkpoint_every_steps",
+        "cuda_graph",
         "device",
         "devices",
         "eval_batch_size",

@@ -1,10 +1,9 @@
-"""torch.nn's kernels with lengths: the dense way of the CPU and the packed way of CUDA, both run here on the CPU."""
+"""torch.nn's kernels with lengths, which run a padded batch as a dense one."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from rnnlab.cells import GRU, LSTM, RNN, torch_backend
 
@@ -18,18 +17,15 @@ def _seed() -> None:
 
 @pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_the_packed_way_equals_the_equations_with_empty_rows_too(cell: str, bidirectional: bool) -> None:
+def test_lengths_equal_the_equations_with_empty_rows_too(cell: str, bidirectional: bool) -> None:
     layer = LAYERS[cell](3, 4, 2, bidirectional=bidirectional, dtype=torch.float64, backend="reference")
     lengths, directions = torch.tensor([3, 0, 5, 1]), 2 if bidirectional else 1
     x = torch.randn(5, 4, 3, dtype=torch.float64)
     state = tuple(torch.randn(2 * directions, 4, 4, dtype=torch.float64) for _ in layer.state_names)
-    weights = [layer.layer_weights(k, d) for k in range(2) for d in range(directions)]
-    settings = {"num_layers": 2, "dropout": 0.0, "training": True, "bidirectional": bidirectional}
-    y, final = torch_backend.run_stack(cell, x, state, weights, lengths, **settings)
-    wanted, wanted_final = layer(x, state if cell == "lstm" else state[0], lengths)
-    torch.testing.assert_close(y, wanted, rtol=1e-12, atol=1e-14)
-    wanted_final = (wanted_final,) if isinstance(wanted_final, Tensor) else wanted_final
-    torch.testing.assert_close(final, tuple(wanted_final), rtol=1e-12, atol=1e-14)
+    given = state if cell == "lstm" else state[0]
+    wanted = layer(x, given, lengths)
+    layer.backend = "torch"
+    torch.testing.assert_close(layer(x, given, lengths), wanted, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

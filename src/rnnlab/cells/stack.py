@@ -201,17 +201,16 @@ class RecurrentStack(RecurrentParameters):
         """Run all layers; `seen`, if given, gets the input, initial state and output of each layer and direction."""
         backend, x, state, weights, lengths, extras, training, _ = call
         one_lstm_step = self.cell == "lstm" and x.shape[0] == 1
-        drops = training and self.dropout > 0 and not x.is_cuda  # faster here than inside torch's call
-        in_one_call = x.is_cuda or (lengths is None and not one_lstm_step and not drops)
+        # Faster here than inside torch's call; and cuDNN's masks come from a generator that no checkpoint holds.
+        drops = training and self.dropout > 0
+        in_one_call = lengths is None and not drops and (x.is_cuda or not one_lstm_step)
         if backend == "torch" and seen is None and in_one_call:
             return torch_backend.run_stack(
                 self.cell,
                 x,
                 state,
                 weights,
-                lengths,
                 num_layers=self.num_layers,
-                dropout=self.dropout,
                 training=training,
                 bidirectional=self.bidirectional,
             )

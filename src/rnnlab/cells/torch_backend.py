@@ -1,8 +1,9 @@
 """torch.nn's own kernels (oneDNN on a CPU, cuDNN on CUDA), with per-row lengths that keep their fast paths.
 
-On a CPU torch.nn serves a PackedSequence several times slower than a dense batch. Here a padded batch runs as a dense
-one: in reverse each row's valid part is flipped first, final hidden states are picked at each row's last step, and an
-LSTM carries its cell state through padding by one more input feature, see `_guard_cell_state`.
+On a CPU torch.nn serves a PackedSequence several times slower than a dense batch, and on CUDA packing waits for the
+device, to read the lengths. Here a padded batch runs as a dense one: in reverse each row's valid part is flipped first,
+final hidden states are picked at each row's last step, and an LSTM carries its cell state through padding by one more
+input feature, see `_guard_cell_state`.
 
 Shapes: T steps, B batch, I input_size, H hidden_size, D directions, L layers.
 """
@@ -14,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells.reference import States, Weights
 
@@ -53,48 +53,31 @@ def run_stack(
     x: Tensor,
     state: States,
     weights: Sequence[Weights],
-    lengths: Tensor | None,
     *,
     num_layers: int,
-    dropout: float,
     training: bool,
     bidirectional: bool,
 ) -> tuple[Tensor, States]:
-    """Run all layers in one call: dense without lengths, packed with them (the choice for CUDA).
+    """Run all layers over a dense batch in one call, without dropout.
 
     Args:
         cell: 'rnn_tanh', 'rnn_relu', 'lstm' or 'gru'.
-        x: inputs, (T, B, I), finite at padding.
+        x: inputs, (T, B, I).
         state: (h_0,) or (h_0, c_0), each (L*D, B, H).
         weights: by layer, then direction.
-        lengths: valid steps of each row, <int64>(B,), 0..T; None: all T.
         num_layers: L.
-        dropout: probability of zeroing an output between two layers.
-        training: whether dropout acts.
+        training: as of the layer; there is no dropout that it would switch on.
         bidirectional: D is 2.
 
     Returns:
-        Outputs (T, B, D*H), zero past each row's length, and the final state, each (L*D, B, H).
+        Outputs (T, B, D*H) and the final state, each (L*D, B, H).
     """
     flat = [tensor for layer in weights for tensor in layer if tensor is not None]
     has_bias = weights[0].bias_ih is not None
-    settings = (flat, has_bias, num_layers, dropout, training, bidirectional)
     given: Any = state if cell == "lstm" else state[0]
-    kernel = _KERNELS[cell]
-    if lengths is None:
-        y, *after = kernel(x, given, *settings, False)
-        return y, tuple(after)
-    # Packing refuses empty rows: they get one step of zeros here, and their results are put back below.
-    packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), enforce_sorted=False)
-    order, back = packed.sorted_indices, packed.unsorted_indices
-    assert order is not None
-    assert back is not None
-    given = tuple(s[:, order] for s in state) if cell == "lstm" else state[0][:, order]
-    data, *after = kernel(packed.data, packed.batch_sizes, given, *settings)
-    y, _ = pad_packed_sequence(packed._replace(data=data), total_length=x.shape[0])
-    empty = (lengths == 0).unsqueeze(1)
-    final = (torch.where(empty, old, new[:, back]) for new, old in zip(after, state, strict=True))
-    return torch.where(empty, 0, y), tuple(final)
+    keeps = torch.is_grad_enabled() if x.is_cuda else training  # cuDNN has no backward pass that it was not told of
+    y, *after = _KERNELS[cell](x, given, flat, has_bias, num_layers, 0.0, keeps, bidirectional, False)
+    return y, tuple(after)
 
 
 def flatten_weights(
@@ -129,9 +112,7 @@ _KERNELS: dict[str, Any] = {
 def _dense(cell: str, x: Tensor, state: States, weights: Weights) -> tuple[Tensor, States]:
     """Run one layer forward in time over a dense batch."""
     stacked = tuple(s.unsqueeze(0) for s in state)
-    y, after = run_stack(
-        cell, x, stacked, [weights], None, num_layers=1, dropout=0.0, training=False, bidirectional=False
-    )
+    y, after = run_stack(cell, x, stacked, [weights], num_layers=1, training=False, bidirectional=False)
     return y, tuple(s.squeeze(0) for s in after)
 
 

@@ -21,6 +21,7 @@ from rnnlab.config import (
     Nonlinearity,
     Pooling,
     PredictConfig,
+    RMSpropConfig,
     SentimentConfig,
     SGDConfig,
     TrainConfig,
@@ -65,6 +66,7 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
     yield from _trainer_contradictions(config.trainer)
     if isinstance(config.scheduler, CosineConfig):
         yield from _cosine_contradictions(config.scheduler, config.trainer)
+    yield from _graph_contradictions(config)
     if isinstance(config.task, SentimentConfig) and config.task.text_column == config.task.label_column:
         yield f"task.text_column and task.label_column must differ, got {config.task.text_column!r} for both"
     optimizer = config.optimizer
@@ -74,6 +76,24 @@ def _train_contradictions(config: TrainConfig) -> Iterator[str]:
         yield f"resume_allow={config.resume_allow} is of resume=RUN, got none; leave it out"
     if config.resume is not None and config.name is not None:
         yield f"resume={config.resume} goes on in that run's folder, so name={config.name} has no use; leave name out"
+
+
+def _graph_contradictions(config: TrainConfig) -> Iterator[str]:
+    """Yield what no CUDA graph of a step can hold, for it reads numbers back or is not on one CUDA device."""
+    trainer, model = config.trainer, config.model
+    if not trainer.cuda_graph:
+        return
+    if trainer.devices > 1:
+        yield f"trainer.cuda_graph=true is for one device, got trainer.devices={trainer.devices}; set one of them back"
+    if trainer.device in (Device.cpu, Device.mps):
+        yield f"trainer.cuda_graph=true is for trainer.device=cuda, got {trainer.device.value}; set one of them"
+    needs = {
+        f"optimizer={config.optimizer.name}": isinstance(config.optimizer, RMSpropConfig),
+        "model.decoder=adaptive": model.decoder is Decoder.adaptive,
+        f"model.sampled_words={model.sampled_words}": model.sampled_words is not None,
+    }
+    for name in (name for name, is_so in needs.items() if is_so):
+        yield f"trainer.cuda_graph=true cannot go with {name}, whose step reads numbers back; set one of them back"
 
 
 def _cosine_contradictions(scheduler: CosineConfig, trainer: TrainerConfig) -> Iterator[str]:

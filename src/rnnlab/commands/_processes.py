@@ -25,10 +25,12 @@ def ready(trainer: TrainerConfig, place: Place | None) -> Iterator[tuple[torch.d
     """Choose the device, set threads and allocator, and find the other processes that train the same model.
 
     Raises:
-        ConfigError: the device is not there, or there are fewer than processes.
+        ConfigError: the device is not there, there are fewer than processes, or it has no graphs.
         LostRankError: another process has ended.
     """
     device = choose_device(trainer.device.value)
+    if trainer.cuda_graph and device.type != "cuda":
+        raise ConfigError(f"trainer.cuda_graph=true needs a CUDA device, the run's is {device.type}; set it false")
     if place is None:
         yield device, set_up(trainer.threads, keep_memory=trainer.tune_allocator), Alone()
         return

@@ -8,7 +8,7 @@ Shapes: T steps, B rows, F features. Time first, everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
@@ -48,6 +48,12 @@ class Window:
             starts=_copy(self.starts, device),
         )
 
+    def fill(self, other: Window) -> None:
+        """Copy another window of the same shapes over this one, which must own its tensors; else as `to`."""
+        for mine, theirs in ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self)):
+            if mine is not None:
+                mine.copy_(_within_reach(theirs, mine.device), non_blocking=True)
+
     @property
     def num_tokens(self) -> int:
         """Valid input steps of all rows; the cost of reading it is that of `num_targets`."""
@@ -65,11 +71,13 @@ class Window:
 
 
 def _copy(tensor: Tensor, device: torch.device) -> Tensor:
+    return _within_reach(tensor, device).to(device, non_blocking=True)
+
+
+def _within_reach(tensor: Tensor, device: torch.device) -> Tensor:
     # From ordinary memory the driver copies twice, and the host waits for the first. torch keeps pinned blocks for
     # later, and none is reused before its copy is done.
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
 
 
 class WindowSource(Protocol):

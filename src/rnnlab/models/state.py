@@ -35,8 +35,19 @@ def reset(state: State, starts: Tensor) -> State:
     """
     if state is None or bool(starts.all()):
         return None
-    if not bool(starts.any()):
-        return state
+    return restart(state, starts, all_start=False) if bool(starts.any()) else state
+
+
+def restart(state: State, starts: Tensor, all_start: bool) -> State:
+    """Zero the state of the rows that begin a new sequence, as `reset` does, but ask nothing: for what is recorded once.
+
+    Args:
+        state: state after the window before.
+        starts: <bool>(B,), on the state's device.
+        all_start: whether every row does.
+    """
+    if state is None or all_start:
+        return None
     if isinstance(state, tuple):
         return _zero(state[0], starts), _zero(state[1], starts)
     return _zero(state, starts)
@@ -62,4 +73,6 @@ def _choose(first: Tensor, one: Tensor | None, other: Tensor) -> Tensor:
 
 def _zero(h: Tensor, starts: Tensor) -> Tensor:
     # masked_fill, not a product: nan in the old state of a row must not reach the new sequence.
+    if h.is_cuda and starts.device.type == "cpu":
+        starts = starts.pin_memory()  # else the host waits for the copy
     return h.masked_fill(starts.to(h.device, non_blocking=True)[None, :, None], 0.0)

@@ -4,20 +4,46 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from rnnlab.config import Averaging, TrainerConfig
 
 
-def build_average(model: nn.Module, config: TrainerConfig, device: torch.device) -> AveragedModel | None:
+class Average(AveragedModel):
+    """torch's, counting on the CPU: its own update copies the count to the device, or back, and waits for it."""
+
+    def __init__(self, model: nn.Module, device: torch.device, decay: float | None) -> None:
+        """Copy a model.
+
+        Args:
+            model: whose weights are averaged.
+            device: of the copy.
+            decay: share of the old average kept each step; None: the mean of all steps.
+        """
+        super().__init__(model, device)
+        self.n_averaged = self.n_averaged.cpu()
+        self._decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take the weights in; those of the first call are the average."""
+        count = int(self.n_averaged)
+        average, weights = list(self.module.parameters()), list(model.parameters())
+        if count == 0:
+            torch._foreach_copy_(average, weights)
+        else:
+            torch._foreach_lerp_(average, weights, 1 / (count + 1) if self._decay is None else 1 - self._decay)
+        for ours, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
+            ours.copy_(theirs)
+        self.n_averaged += 1
+
+
+def build_average(model: nn.Module, config: TrainerConfig, device: torch.device) -> Average | None:
     """Build the average that the settings ask for, a copy of the model on its device; None: none."""
     match config.averaging:
         case Averaging.none:
             return None
         case Averaging.ema:
-            averaged = AveragedModel(model, device, multi_avg_fn=get_ema_multi_avg_fn(config.averaging_decay))
+            return Average(model, device, config.averaging_decay)
         case Averaging.mean:
-            averaged = AveragedModel(model, device)
-    # It asks at every step whether this is 0: on a GPU it would wait for the answer.
-    averaged.n_averaged = averaged.n_averaged.cpu()
-    return averaged
+            return Average(model, device, None)

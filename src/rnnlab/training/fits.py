@@ -23,8 +23,18 @@ from rnnlab.training.counters import Counters
 
 # What may change when a run goes on: how long, how fast and what is shown, never what is learned. Of the trainer.
 CHANGEABLE = (
-    *("checkpoint_every_steps", "device", "devices", "eval_batch_size", "figures", "histograms", "log_every_steps"),
-    *("max_epochs", "max_minutes", "max_skipped", "max_steps", "num_samples", "patience", "profile", "sample_len"),
+    *("checkpoint_every_steps", "cuda_graph", "device", "devices", "eval_batch_size", "figures", "histograms"),
+    *(
+        "log_every_steps",
+        "max_epochs",
+        "max_minutes",
+        "max_skipped",
+        "max_steps",
+        "num_samples",
+        "patience",
+        "profile",
+        "sample_len",
+    ),
     *("threads", "tune_allocator", "xray_every"),
 )
 # What may change if `resume_allow` names it: all that fits the weights, the optimizer and the place in the data.

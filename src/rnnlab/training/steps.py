@@ -12,6 +12,7 @@ After `trainer.max_skipped` such steps in a row `DivergedError` is raised, and t
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,7 @@ from rnnlab.errors import DivergedError, OutOfMemoryError, out_of_memory
 from rnnlab.models.state import State, choose, detach, reset
 from rnnlab.tasks.base import Task
 from rnnlab.training.counters import Counters
+from rnnlab.training.graphs import Graphs
 from rnnlab.training.logs import log
 from rnnlab.training.optimizers import Schedule
 from rnnlab.training.parts import Part, nobody_asks
@@ -65,7 +67,7 @@ class Steps:
             optimizer: of the model's parameters.
             schedule: of the optimizer.
             averaged: follows the model's weights; None: there is no average.
-            config: clipping, precision and when averaging starts.
+            config: clipping, precision, when averaging starts, and whether whole steps are CUDA graphs.
             device: where windows go.
             ranks: the processes that share each window; None: there is this one.
         """
@@ -76,6 +78,7 @@ class Steps:
         self._update = Update(
             optimizer, device=device, max_norm=config.clip_grad_norm, max_value=config.clip_grad_value
         )
+        self._graphs = Graphs(self._learn, self._update, optimizer, device) if config.cuda_graph else None
         self._unread: list[Made] = []
         self.state: State = None
         self.num_rows = 0
@@ -98,8 +101,10 @@ class Steps:
         self._optimizer.zero_grad(set_to_none=True)
         before, random = self.state, random_state(self._device)
         shares = group if self._ranks is None else [self._ranks.share(window) for window in group]
+        is_logged = (counters.step + 1) % self._config.log_every_steps == 0
+        weights = self._update.sample_weights() if is_logged else None
         try:
-            made = self._differentiate(group, shares, counters)
+            made = (self._differentiate if self._graphs is None else self._replay)(group, shares, counters)
         except (MemoryError, RuntimeError, OutOfMemoryError) as error:
             if (mistake := out_of_memory(error)) is None:
                 raise
@@ -109,21 +114,10 @@ class Steps:
             self.state = before
             set_random_state(random, self._device)
             raise OutOfMemoryError(f"at step {counters.step}: {mistake}") from error
-        spoiled = made.spoiled() if self._update.defers else None
-        if spoiled is None and not made.is_finite():
-            self._optimizer.zero_grad(set_to_none=True)
-            self.state = _without(before, shares)
-        else:
-            with self.part("clip"):
-                scale = self._update.clip(made)
-            with self.part("optimizer"):
-                is_logged = (counters.step + 1) % self._config.log_every_steps == 0
-                weights = self._update.sample_weights() if is_logged else None
-                self._update.apply(scale, spoiled)
-                if weights is not None:
-                    made.update_ratio = self._update.update_ratio(weights)
-            if spoiled is not None:
-                self.state = choose(spoiled, _without(before, shares), self.state)
+        if self._graphs is None:
+            self._change(made, before, shares)
+        if weights is not None:
+            made.update_ratio = self._update.update_ratio(weights)
         counters.step += 1
         if self._averaged is not None and counters.epoch >= self._config.averaging_start_epoch:
             self._averaged.update_parameters(self._model)
@@ -148,15 +142,9 @@ class Steps:
                 nats.append(torch.zeros((), device=self._device))
                 hits.append(0)
                 continue
-            window = window.to(self._device)
-            with self.part("forward"):
-                with autocast(self._config.precision, self._device):
-                    outputs, self.state = self._task.forward(self._model, window, state)
-                    window_nats = self._task.nats(self._model, outputs, window)
-            with self.part("backward"):
-                (window_nats / num_targets).backward()
-            nats.append(window_nats.detach())
-            hits.append(self._task.hits(outputs.detach(), window))
+            window_nats, window_hits, self.state = self._learn(window.to(self._device), state, num_targets)
+            nats.append(window_nats)
+            hits.append(window_hits)
         self.state = detach(self.state)
         if self._ranks is not None:
             self.num_rows = group[-1].inputs.shape[1]
@@ -165,10 +153,50 @@ class Steps:
             nats, hits = sums[: len(group)], list(sums[len(group) :])
         with self.part("clip"):
             norm = self._update.gradient_norm()
+        return self._dated(Made(0, 0.0, nats, hits, num_targets, norm), group, counters)
+
+    def _learn(self, window: Window, state: State, num_targets: int | Tensor) -> tuple[Tensor, Tensor | int, State]:
+        """Run a window forward and backward; return its nats, its hits and the state after it.
+
+        Args:
+            window: on the device, as all that is here.
+            state: before it, without a graph behind it.
+            num_targets: of the step.
+        """
+        with self.part("forward"):
+            with autocast(self._config.precision, self._device):
+                outputs, state = self._task.forward(self._model, window, state)
+                nats = self._task.nats(self._model, outputs, window)
+        with self.part("backward"):
+            (nats / num_targets).backward()
+        return nats.detach(), self._task.hits(outputs.detach(), window), state
+
+    def _replay(self, group: list[Window], shares: list[Window], counters: Counters) -> Made:
+        """Make the whole step, weights and state included, by a graph where there is one."""
+        assert self._graphs is not None
+        num_targets = sum(window.num_targets for window in group)
+        with self.part("graph"):
+            made, self.state = self._graphs.make(group, self.state, num_targets, self._schedule.lr)
+        return self._dated(replace(made, num_targets=num_targets), group, counters)
+
+    def _dated(self, made: Made, group: list[Window], counters: Counters) -> Made:
+        """Say of numbers which step they are of."""
         windows = (counters.index, counters.index + len(group))
-        made = Made(counters.step, self._schedule.lr, nats, hits, num_targets, norm)
-        made.epoch, made.windows = counters.epoch, windows
-        return made
+        return replace(made, step=counters.step, lr=self._schedule.lr, epoch=counters.epoch, windows=windows)
+
+    def _change(self, made: Made, before: State, shares: list[Window]) -> None:
+        """Change the weights; where a number is not finite leave them, and take the state before the windows again."""
+        spoiled = made.spoiled() if self._update.defers else None
+        if spoiled is None and not made.is_finite():
+            self._optimizer.zero_grad(set_to_none=True)
+            self.state = _without(before, shares)
+            return
+        with self.part("clip"):
+            scale = self._update.clip(made)
+        with self.part("optimizer"):
+            self._update.apply(scale, spoiled)
+        if spoiled is not None:
+            self.state = choose(spoiled, _without(before, shares), self.state)
 
     def read(self, counters: Counters) -> None:
         """Read the numbers of the steps since this was last asked, which waits for the device, and add them up.
@@ -199,6 +227,8 @@ class Steps:
     def forget(self) -> None:
         """Drop what was not read: the run goes on from elsewhere."""
         self._unread = []
+        if self._graphs is not None:
+            self._graphs.forget()
         self._optimizer.zero_grad(set_to_none=True)
 
     def refuse_spoiled_weights(self, counters: Counters) -> None:
