@@ -39,7 +39,7 @@ def reset(state: State, starts: Tensor) -> State:
 
 
 def restart(state: State, starts: Tensor, all_start: bool) -> State:
-    """Zero the state of the rows that begin a new sequence, as `reset` does, but ask nothing: for what is recorded once.
+    """Zero the state of the rows that begin a new sequence, as `reset` does, but ask nothing: for recordings.
 
     Args:
         state: state after the window before.
