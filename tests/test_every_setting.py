@@ -103,6 +103,7 @@ ELSEWHERE = {
     "task.name": "set by the choice of the task",
     "optimizer.name": "set by the choice of the optimizer",
     "scheduler.name": "set by the choice of the scheduler",
+    "trainer.cuda_graph": "training/test_graphs: it starts the same operations and must change no number",
     "trainer.device": "test_hardware",
     "trainer.devices": "training/test_ranks: it shares the work and must change no number",
     "model.recompute": "cells/test_ops: it saves memory and must change no number",

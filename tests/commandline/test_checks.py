@@ -48,7 +48,19 @@ def test_everything_is_told_at_once():
 
 LM = {"task": "next_word"}
 SGD = {"name": "sgd", "lr": 0.1}
+GRAPH = {"cuda_graph": True}
 CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"trainer": {**GRAPH, "devices": 2}}, ["trainer.cuda_graph=true", "trainer.devices=2"]),
+    ({"trainer": {**GRAPH, "device": c.Device.cpu}}, ["trainer.cuda_graph=true", "trainer.device=cuda, got cpu"]),
+    (
+        {"trainer": GRAPH, "optimizer": c.RMSpropConfig(name="rmsprop", lr=0.1)},
+        ["trainer.cuda_graph=true", "optimizer=rmsprop"],
+    ),
+    ({**LM, "trainer": GRAPH, "model": {"sampled_words": 9}}, ["trainer.cuda_graph=true", "model.sampled_words=9"]),
+    (
+        {**LM, "trainer": GRAPH, "model": {"decoder": c.Decoder.adaptive}},
+        ["trainer.cuda_graph=true", "model.decoder=adaptive"],
+    ),
     ({"model": {"nonlinearity": c.Nonlinearity.relu}}, ["model.nonlinearity=relu", "model.cell=lstm"]),
     ({"model": {"initialisation": c.Initialisation.identity}}, ["model.initialisation=identity", "model.cell=lstm"]),
     ({"model": {"cell": c.Cell.gru, "forget_gate_bias": 1.0}}, ["model.forget_gate_bias", "model.cell=gru"]),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import tiny
 
 from rnnlab.cli import main
 from rnnlab.run_list import list_runs
@@ -332,9 +333,20 @@ def test_a_resume_that_would_change_much_names_the_first_few_and_what_may_change
     assert capsys.readouterr().err == (
         "error: model, optimizer.lr, seed and 1 more cannot change: resume goes on with the settings in the run's "
         "run.json; leave all out but resume and "
-        "trainer.{checkpoint_every_steps,device,devices,eval_batch_size,figures,histograms,log_every_steps,max_epochs,"
-        "max_minutes,max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator,xray_every}\n"
+        "trainer.{checkpoint_every_steps,cuda_graph,device,devices,eval_batch_size,figures,histograms,log_every_steps,"
+        "max_epochs,max_minutes,max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator,"
+        "xray_every}\n"
     )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_graphs_without_a_gpu_are_refused_before_there_is_a_run(corpora, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *tiny("music", corpora, "trainer.cuda_graph=true", "name=none")]) == 2
+    assert capsys.readouterr().err == (
+        "error: trainer.cuda_graph=true needs a CUDA device, the run's is cpu; set it false\n"
+    )
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_run_is_resumed_from_another_folder_than_it_was_started_in(train, corpora, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rnnlab.models.state import choose, detach, reset
+from rnnlab.models.state import choose, detach, reset, restart
 
 
 def made_state(cell):
@@ -28,6 +28,22 @@ def test_detach_keeps_values_and_cuts_the_graph(cell):
 
 def test_detach_of_no_state_is_no_state():
     assert detach(None) is None
+
+
+@pytest.mark.parametrize("starts", [[False, True, False], [False] * 3, [True] * 3])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_restart_gives_what_reset_gives_and_asks_nothing(cell, starts, monkeypatch):
+    state, starts = detach(made_state(cell)), torch.tensor(starts)
+    wanted = reset(state, starts)
+    all_start = bool(starts.all())
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda tensor: pytest.fail("the state's device was asked"))
+    found = restart(state, starts, all_start)
+    if wanted is None:
+        assert found is None
+    else:
+        for one, other in zip(parts(found), parts(wanted), strict=True):
+            assert torch.equal(one, other)
+    assert restart(None, starts, False) is None
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

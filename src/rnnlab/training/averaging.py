@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from rnnlab.config import Averaging, TrainerConfig
@@ -28,11 +28,16 @@ class Average(AveragedModel):
     def update_parameters(self, model: nn.Module) -> None:
         """Take the weights in; those of the first call are the average."""
         count = int(self.n_averaged)
-        average, weights = list(self.module.parameters()), list(model.parameters())
+        average: list[Tensor] = list(self.module.parameters())
+        weights: list[Tensor] = list(model.parameters())
         if count == 0:
-            torch._foreach_copy_(average, weights)
+            torch._foreach_copy_(average, weights)  # pyright: ignore[reportPrivateImportUsage]
+        elif self._decay is not None:
+            torch._foreach_lerp_(average, weights, 1 - self._decay)  # pyright: ignore[reportPrivateImportUsage]
         else:
-            torch._foreach_lerp_(average, weights, 1 / (count + 1) if self._decay is None else 1 - self._decay)
+            steps = torch._foreach_sub(weights, average)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_div_(steps, count + 1)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_add_(average, steps)  # pyright: ignore[reportPrivateImportUsage]
         for ours, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
             ours.copy_(theirs)
         self.n_averaged += 1
