@@ -187,7 +187,7 @@ class RecurrentStack(RecurrentParameters):
             x, state = x.to(dtype), tuple(s.to(dtype) for s in state)
             # On CUDA autocast itself casts cuDNN's block of weights, which weights cast one by one would not be.
             if not (backend == "torch" and x.is_cuda):
-                if not (backend == "cpu" and engine.runs(x)):  # which rounds them itself, and their gradients not at all
+                if not (backend == "cpu" and engine.runs(x)):  # which rounds them itself
                     weights = [w.to(dtype) for w in weights]
                 norms = [norm and norm.to(dtype) for norm in norms]
                 width = torch.autocast(x.device.type, enabled=False)

@@ -6,7 +6,8 @@
 // Of the scores only exp(score - reference) is kept, for one chunk of rows. A row's reference is about its target's
 // score, known beforehand, so that an exponential is formed while its score is in the first cache; a row whose scores
 // rise too far above that is done again with its largest score. The exponentials stand in the place of the
-// gradients of scores and are not divided by the row's sum: the division is made with h, or with d h.
+// gradients of scores and are not divided by the row's sum: the division is made with h, or with d h, and with it the
+// product by what the caller wants the gradients multiplied by.
 //
 // Every number is added up by one thread in an order that the number of threads does not change: threads share the
 // words for the scores and for d W, and the rows for d h.
@@ -210,7 +211,7 @@ template <class P> class CrossEntropy {
         std::vector<const T *> rows(count);
         for (int64_t r = 0; r < count; ++r) {
             T *row = scaled.data() + r * many;
-            const T factor = T(1 / totals[r]);
+            const T factor = T(call.grad_scale / totals[r]);
             for (int64_t c = 0; c < depth; ++c) row[c] = h[first + r][c] * factor;
             if (call.grad_bias) row[depth] = factor;  // the bias is the weight of a 1
             rows[r] = row;
@@ -243,7 +244,7 @@ template <class P> class CrossEntropy {
         const int64_t last = left.block(end - 1).first + left.block(end - 1).rows;
         for (int64_t r = left.block(begin).first; r < last; ++r) {
             T *row = grad_h(r);
-            const T factor = T(1 / totals[r]);
+            const T factor = T(call.grad_scale / totals[r]);
             for (int64_t c = 0; c < depth; ++c) row[c] *= factor;
         }
     }
