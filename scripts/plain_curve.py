@@ -1,4 +1,4 @@
-"""Perplexity against minutes of the loop people write with torch alone: what `experiment=wikitext2_200` is held against.
+"""Perplexity against minutes of the loop people write with torch alone, beside that of `experiment=wikitext2_200`.
 
 `python scripts/plain_curve.py --minutes 60 --step-ms 355 --json curve.json` trains torch.nn's 2 x 200 tied LSTM on
 WikiText-2 with the recipe of that experiment (SGD, cosine from 20, clipping at 0.25, dropout 0.2; the whole vocabulary
