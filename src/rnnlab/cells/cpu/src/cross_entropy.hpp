@@ -229,8 +229,9 @@ template <class P> class CrossEntropy {
         Buffer<E> packed(across.count() * panel);
         for (int64_t group = 0; group < groups; ++group) {
             for (int64_t j = 0; j < across.count(); ++j)
-                pack<P>({weight.data() + group * group_words, true}, 0, words_of(group), j * columns, across.size(j),
-                        across.width(j), packed.data() + j * panel);
+                if (!reads_weight(across, j))
+                    pack<P>({weight.data() + group * group_words, true}, 0, words_of(group), j * columns,
+                            across.size(j), across.width(j), packed.data() + j * panel);
             Ahead next = weights_ahead(group + 1);
             for (int64_t i = begin; i < end; ++i)
                 for (int64_t j = 0; j < across.count(); ++j) {
@@ -256,6 +257,11 @@ template <class P> class CrossEntropy {
         const char *begin = reinterpret_cast<const char *>(kept.row(group * group_panels, block.first));
         return {begin + bytes * part / parts, (bytes / parts + piece<P> - 1) / piece<P>};
     }
+    // Whether a panel of the weight, words deep, is read where it stands. Of rows that lie half a kilobyte or a
+    // multiple of it apart, the first cache holds too few.
+    bool reads_weight(const Blocks<P> &across, int64_t j) const {
+        return P::depth == 1 && across.size(j) == across.width(j) && depth * sizeof(T) % 512 != 0;
+    }
     T *grad_h(int64_t r) const { return static_cast<T *>(call.grad_h) + counted[first + r] * depth; }
     void pull_tile(int64_t group, const LeftBlock<P> &block, const Blocks<P> &across, int64_t j, const E *panel,
                    const Streams &beside) {
@@ -268,8 +274,11 @@ template <class P> class CrossEntropy {
             out[r] = direct ? there : tile[r];
             if (!direct && group > 0) std::copy_n(there, many, tile[r]);
         }
+        int64_t stride = across.width(j);
+        if constexpr (P::depth == 1)
+            if (reads_weight(across, j)) panel = weight[group * group_words] + j * columns, stride = depth;
         kernels<P>.of_pieces[rows - 1][across.vectors(j) - 1](kept.row(group * group_panels, row), kept.panel_stride(),
-                                                              panel, elements<P>(words_of(group)),
+                                                              panel, stride, elements<P>(words_of(group)),
                                                               group > 0 ? out : nullptr, out, beside);
         for (int64_t r = 0; r < rows && !direct; ++r) std::copy_n(tile[r], many, grad_h(row + r) + j * columns);
     }
