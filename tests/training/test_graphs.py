@@ -84,7 +84,7 @@ def test_what_a_graph_would_bake_in_is_noticed(lab, tmp_path, differences, monke
     if baked == "rate":
         monkeypatch.setattr(Graphs, "_rate_in_a_tensor", lambda self, recording: nullcontext())
     elif baked == "targets":
-        trainer.steps._graphs._learn = lambda window, state, targets: learn(window, state, int(targets))
+        trainer.steps._graphs._learn = lambda window, state, share: learn(window, state, float(share))
     else:
         for one in (plain, trainer):
             one.model.dropout.forward = mask_of_a_host_number

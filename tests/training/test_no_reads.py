@@ -15,7 +15,7 @@ from rnnlab.training.graphs import Graphs
 
 STEPS = 4
 CASES = {
-    "next_word": {"dropout": 0.3, "num_layers": 2, "averaging": Averaging.mean},
+    "next_word": {"dropout": 0.3, "num_layers": 2, "averaging": Averaging.mean, "tie_weights": True, "hidden_size": 5},
     "music": {"bptt_len": 4, "accumulate": 2, "averaging": Averaging.ema},
     "sentiment": {"bidirectional": True, "dropout": 0.3, "num_layers": 2, "clip_grad_value": 0.1},
     "adding": {"weight_drop": 0.2},

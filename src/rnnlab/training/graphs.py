@@ -1,8 +1,8 @@
 """Whole training steps as CUDA graphs: forward, backward, norm, clipping, update and carried state, started as one.
 
 A graph repeats what the device did once, on the same addresses and with the same host numbers. What changes from step
-to step therefore stands in tensors that are filled before each replay: windows, state, number of targets, learning
-rate. Random numbers come from torch's generator of the device, which a replay moves on as the step itself would. No
+to step therefore stands in tensors that are filled before each replay: windows, state, learning rate, and what a target
+weighs. Random numbers come from torch's generator of the device, which a replay moves on as the step itself would. No
 step may look at a number, or have sizes that depend on one.
 
 Each shape of windows gets a graph of its own once it has come `WARM_UP_STEPS` times: until then kernels are compiled
@@ -32,7 +32,7 @@ MOST_GRAPHS = 8
 """Each holds gradients of its own, of the model's size, and the memory that a step needs is shared by all."""
 
 Learn = Callable[[Window, State, Tensor], tuple[Tensor, Tensor | int, State]]
-"""(window, state before it, number of targets of the step) -> nats, hits and state after it; adds up gradients."""
+"""(window, state before it, share of a target in the step's loss) -> nats, hits and state after it; adds up gradients."""
 
 
 class WindowShape(NamedTuple):
@@ -105,10 +105,10 @@ class Graphs:
         self._learn, self._update, self._optimizer, self._device = learn, update, optimizer, device
         self._recorder: Recorder = CudaRecorder(device) if recorder is None else recorder
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        # CUDA's fused kernels read a rate of float32; on a CPU it is the number that it would be without a graph.
+        # CUDA's fused kernels read a rate of float32; on a CPU the numbers are as they would be without a graph.
         wide = torch.float32 if device.type == "cuda" else torch.float64
         self._rate = torch.zeros((), dtype=wide, device=device)
-        self._num_targets = torch.ones((), dtype=torch.int64, device=device)
+        self._share = torch.ones((), dtype=wide, device=device)
         self._seen: Counter[tuple[WindowShape, ...]] = Counter()
         self._recorded: dict[tuple[WindowShape, ...], Recorded] = {}
 
@@ -127,7 +127,7 @@ class Graphs:
         Raises:
             ConfigError: the step does what no graph can hold.
         """
-        self._num_targets.fill_(num_targets)
+        self._share.fill_(1 / num_targets)
         self._rate.fill_(lr)
         shape = tuple(WindowShape.of(window) for window in group)
         recorded = self._recorded.get(shape)
@@ -185,7 +185,7 @@ class Graphs:
         hits: list[Tensor | int] = []
         for window, (*_, all_start) in zip(windows, shape, strict=True):
             given = detach(restart(after, window.starts, all_start))
-            window_nats, window_hits, after = self._learn(window, given, self._num_targets)
+            window_nats, window_hits, after = self._learn(window, given, self._share)
             nats.append(window_nats)
             hits.append(window_hits)
             before = restart(before, window.starts, all_start)

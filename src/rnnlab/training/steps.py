@@ -12,6 +12,7 @@ After `trainer.max_skipped` such steps in a row `DivergedError` is raised, and t
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from rnnlab.config import TrainerConfig
 from rnnlab.data.windows import Window
 from rnnlab.errors import DivergedError, OutOfMemoryError, out_of_memory
+from rnnlab.losses import later_times
 from rnnlab.models.state import State, choose, detach, reset
 from rnnlab.tasks.base import Task
 from rnnlab.training.counters import Counters
@@ -132,6 +134,7 @@ class Steps:
         The gradients, losses and hits are those of the group when this returns.
         """
         num_targets = sum(window.num_targets for window in group)
+        share = 1 / num_targets
         nats: list[Tensor] = []
         hits: list[Tensor | int] = []
         for window in shares:
@@ -142,7 +145,7 @@ class Steps:
                 nats.append(torch.zeros((), device=self._device))
                 hits.append(0)
                 continue
-            window_nats, window_hits, self.state = self._learn(window.to(self._device), state, num_targets)
+            window_nats, window_hits, self.state = self._learn(window.to(self._device), state, share)
             nats.append(window_nats)
             hits.append(window_hits)
         self.state = detach(self.state)
@@ -155,20 +158,21 @@ class Steps:
             norm = self._update.gradient_norm()
         return self._dated(Made(0, 0.0, nats, hits, num_targets, norm), group, counters)
 
-    def _learn(self, window: Window, state: State, num_targets: int | Tensor) -> tuple[Tensor, Tensor | int, State]:
+    def _learn(self, window: Window, state: State, share: float | Tensor) -> tuple[Tensor, Tensor | int, State]:
         """Run a window forward and backward; return its nats, its hits and the state after it.
 
         Args:
             window: on the device, as all that is here.
             state: before it, without a graph behind it.
-            num_targets: of the step.
+            share: of one target in the step's loss.
         """
         with self.part("forward"):
-            with autocast(self._config.precision, self._device):
+            foreseen = later_times(share) if isinstance(share, float) else nullcontext()
+            with autocast(self._config.precision, self._device), foreseen:
                 outputs, state = self._task.forward(self._model, window, state)
                 nats = self._task.nats(self._model, outputs, window)
         with self.part("backward"):
-            (nats / num_targets).backward()
+            (nats * share).backward()
         return nats.detach(), self._task.hits(outputs.detach(), window), state
 
     def _replay(self, group: list[Window], shares: list[Window], counters: Counters) -> Made:
