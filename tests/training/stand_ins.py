@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rnnlab.cells import stack
 from rnnlab.cells.cpu import engine
 from rnnlab.losses import cross_entropy
+from rnnlab.models.tied import TiedEmbedding
 from rnnlab.training.recorder import Step
 
 
@@ -26,6 +27,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_entropy, "_check_targets", lambda *arguments: None)
     monkeypatch.setattr(stack, "check_lengths", lambda *arguments: None)
     monkeypatch.setattr(stack, "_unless_all_full", lambda lengths, x: lengths)
+    monkeypatch.setattr(TiedEmbedding, "forward", nn.Embedding.forward)
 
 
 class _Tape(TorchDispatchMode):

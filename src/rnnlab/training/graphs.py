@@ -32,7 +32,7 @@ MOST_GRAPHS = 8
 """Each holds gradients of its own, of the model's size, and the memory that a step needs is shared by all."""
 
 Learn = Callable[[Window, State, Tensor], tuple[Tensor, Tensor | int, State]]
-"""(window, state before it, share of a target in the step's loss) -> nats, hits and state after it; adds up gradients."""
+"""(window, state before it, what a target weighs) -> nats, hits and state after it; adds up gradients."""
 
 
 class WindowShape(NamedTuple):
