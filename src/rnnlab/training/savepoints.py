@@ -133,10 +133,9 @@ class Savepoints:
         state, rollbacks = self._state, self._state.counters.rollbacks + 1
         state.steps.forget()
         if rollbacks > MAX_ROLLBACKS:
-            lr = state.config.optimizer.lr
             raise DivergedError(
                 f"{error}, after {MAX_ROLLBACKS} roll-backs with half the rate each; the last checkpoint is intact. "
-                f"Try optimizer.lr={lr / 10:g} (now {lr:g}), or a lower trainer.clip_grad_norm"
+                f"{state.calmer}"
             ) from error
         if self._beginning is not None:
             self._take_up(self._beginning)

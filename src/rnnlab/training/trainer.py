@@ -96,7 +96,7 @@ class Trainer:
 
         Raises:
             DivergedError: losses or gradients were not finite, after going back with lower rates too; no weight has
-                seen one.
+                seen one. Or training was, and its scores are not.
             OutOfMemoryError: a step's windows do not fit; the state before it is saved.
             CannotWriteError: the disk takes no checkpoint; those before verify.
             StoppedError: a signal came; the state is saved.
