@@ -11,7 +11,7 @@ from shlex import quote
 from typing import Any
 
 from rnnlab.commands.runs import duration
-from rnnlab.errors import CheckpointError, ConfigError
+from rnnlab.errors import ConfigError
 from rnnlab.json_files import read_json
 from rnnlab.reports.curves import Curve, read_curves
 from rnnlab.reports.differences import differences
@@ -260,7 +260,8 @@ def need(names: list[str], count: int, verb: str) -> None:
     """Refuse too few runs.
 
     Raises:
-        CheckpointError: There are.
+        ConfigError: There are.
     """
     if len(names) < count:
-        raise CheckpointError(f"{verb} needs {count} different runs, got {len(names)}; rnnlab runs lists them")
+        typed = " ".join(["rnnlab", verb, *map(quote, names), *["OTHER"] * (count - len(names))])
+        raise ConfigError(f"{verb} needs {count} different runs, got {len(names)}: {typed} (rnnlab runs lists them)")

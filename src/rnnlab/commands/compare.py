@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
 
     Raises:
         CheckpointError: There is no such run, or they cannot be compared: another task, corpus or vocabulary.
-        ConfigError: A number out of range.
+        ConfigError: A number out of range, or fewer than two runs.
     """
     parser = argparse.ArgumentParser(
         prog="rnnlab compare", description="Hold runs against the first one, item by item of the test split."
