@@ -16,7 +16,8 @@ from rnnlab.json_files import read_json
 from rnnlab.reports.curves import Curve, read_curves
 from rnnlab.reports.differences import differences
 from rnnlab.run_list import RunSummary, list_runs, summarize
-from rnnlab.runs import find_run, run_name, run_names
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import run_name, run_names
 
 # What a terminal would obey: a model can write it, if its corpus held it.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")

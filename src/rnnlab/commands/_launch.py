@@ -19,7 +19,8 @@ from rnnlab.commandline.checks import problems
 from rnnlab.commandline.compose import Request
 from rnnlab.errors import CannotWriteError, ConfigError, LostRankError, UserError
 from rnnlab.hardware import usable_cores
-from rnnlab.runs import find_run, read_json
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import read_json
 from rnnlab.training.place import STORE, Place, environment, this_place
 from rnnlab.training.signals import StopSignals
 

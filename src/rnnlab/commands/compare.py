@@ -23,7 +23,7 @@ from rnnlab.config import EvaluateConfig
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.evaluation.bootstrap import Interval, PairedBootstrap, Statistic
 from rnnlab.json_files import read_json
-from rnnlab.runs import find_run
+from rnnlab.run_lookup import find_run
 from rnnlab.tasks.base import SPLITS
 from rnnlab.tasks.items import ItemScores, score_items
 from rnnlab.tasks.synthetic import RegressionTask

@@ -10,7 +10,7 @@ from rnnlab.commands._details import expand, need, part
 from rnnlab.commands._tables import print_json, print_table
 from rnnlab.json_files import read_json
 from rnnlab.reports.differences import differences
-from rnnlab.runs import find_run
+from rnnlab.run_lookup import find_run
 
 
 def main(argv: list[str]) -> int:
