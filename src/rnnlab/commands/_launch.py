@@ -75,17 +75,6 @@ def is_supervised() -> bool:
     return STORE in os.environ
 
 
-def end_with_parent() -> None:
-    """Ask Linux to stop this process, which then saves, when the one that started it is gone."""
-    import ctypes
-
-    set_death_signal = 1  # prctl.h: PR_SET_PDEATHSIG
-    try:
-        ctypes.CDLL(None).prctl(set_death_signal, int(signal.SIGTERM))
-    except (OSError, AttributeError):  # another system: it goes on alone
-        return
-
-
 def _number(request: Request) -> int:
     """How many processes are asked for: as typed, else those that a resumed run has."""
     if request.settings.resume is None or _is_typed(request):
