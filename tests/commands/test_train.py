@@ -20,7 +20,7 @@ from rnnlab.runs import read_json
 from rnnlab.tasks.music import Music
 from rnnlab.tasks.next_word import NextWord
 from rnnlab.training import savepoints
-from rnnlab.training.logs import Progress
+from rnnlab.training.console import Progress
 from rnnlab.training.savepoints import Savepoints
 from rnnlab.training.scoring import Scoring
 

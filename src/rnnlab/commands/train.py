@@ -36,9 +36,9 @@ from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.alone import Processes
 from rnnlab.training.checkpoint import has_saved
+from rnnlab.training.console import log_to
 from rnnlab.training.counters import count_steps
 from rnnlab.training.fits import CHANGEABLE
-from rnnlab.training.logs import log_to
 from rnnlab.training.place import Place, this_place
 from rnnlab.training.precision import autocast
 from rnnlab.training.signals import interruption

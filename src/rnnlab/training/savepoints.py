@@ -16,8 +16,8 @@ from rnnlab.disk import check_space
 from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, UserError
 from rnnlab.training.alone import Processes
 from rnnlab.training.checkpoint import has_saved, load_training, mend_best, save_checkpoint
+from rnnlab.training.console import log
 from rnnlab.training.logbook import Logbook
-from rnnlab.training.logs import log
 from rnnlab.training.state import TrainingState
 
 MAX_ROLLBACKS = 2

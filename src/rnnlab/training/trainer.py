@@ -24,9 +24,9 @@ from rnnlab.data.windows import Window
 from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, StoppedError
 from rnnlab.tasks.base import Task
 from rnnlab.training.alone import Alone, Processes
+from rnnlab.training.console import Progress, log
 from rnnlab.training.counters import Counters
 from rnnlab.training.logbook import Logbook
-from rnnlab.training.logs import Progress, log
 from rnnlab.training.looks import Looks
 from rnnlab.training.profiling import Profile
 from rnnlab.training.savepoints import Savepoints
