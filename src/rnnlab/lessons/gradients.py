@@ -142,7 +142,7 @@ def _relu(quick: bool, seed: int) -> Finding:
     }
     verdict = (
         f"Inputs eight times as large cut tanh's rate from {found['tanh'][0]:.2f} to {found['tanh'][-1]:.2f} a step; "
-        f"ReLU's stays at {found['relu'][0]:.2f} and changes by {spread:.1g}."
+        f"ReLU's stays at {found['relu'][0]:.2f} (largest less smallest: {spread:.1g})."
     )
     return Finding(
         numbers=numbers,
