@@ -103,6 +103,7 @@ def test_a_person_gets_the_classes_of_one_text_and_a_line_for_each_of_many(finis
     assert share == f"{both[0]['probabilities'][label]:.4f}"
     assert "\x1b" not in second
     assert len(second) == 200
+    assert second.split()[-3].endswith("...")
 
 
 def test_a_person_sees_next_tokens_that_are_spaces_and_line_ends(finished, capsys):

@@ -74,9 +74,11 @@ def _print_classes(predictions: list[dict[str, Any]]) -> None:
         share, unknown = f"{prediction['probabilities'][label]:.4f}", f"{prediction['unknown_tokens']:,}"
         rows.append((_one_line(label), share, unknown, _one_line(prediction["text"])))
     width = get_terminal_size().columns if sys.stdout.isatty() else 200
-    numbers = len("probability unknown")
-    room = max(8, width - max(cell_len(row[0]) for row in (("class",), *rows)) - numbers - 2)
-    shown = [(one, set_cell_size(text, min(cell_len(text), room)), *numbers) for one, *numbers, text in rows]
+    room = max(8, width - max(cell_len(row[0]) for row in (("class",), *rows)) - len("  probability unknown"))
+    shown = [
+        (label, text if cell_len(text) <= room else set_cell_size(text, room - 3) + "...", share, unknown)
+        for label, share, unknown, text in rows
+    ]
     print_table(("class", "text", "probability", "unknown"), shown, left=2)
 
 
