@@ -34,7 +34,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training",
     },
     "tasks": {"config", "plugins", "data", "models", "evaluation", "generation"},
-    "training": {"config", "disk", "json_files", "schema", "data.windows", "models.state", "tasks.base", "inspection"},
+    "training": {
+        "config",
+        "disk",
+        "json_files",
+        "schema",
+        "data.windows",
+        "models.state",
+        "tasks.base",
+        "inspection",
+        "losses",
+    },
     "commandline": {
         "cli",
         "config",

@@ -99,6 +99,20 @@ def test_gates_take_gradients() -> None:
     assert x.grad.abs().sum() > 0
 
 
+@every_layer
+@pytest.mark.parametrize("backend", ["auto", "cpu", "reference"])
+def test_gates_under_autocast_are_rounded_and_no_more(cell: str, backend: str) -> None:
+    layer, x = LAYERS[cell](5, 8, 2, backend=backend), torch.randn(6, 3, 5)
+    exact = layer.gates(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = layer.gates(x)
+    for name, gates in exact.items():
+        for gate, value in gates.items():
+            assert rounded[name][gate].dtype == torch.bfloat16
+            # Operands rounded at 2^-9, two layers of six steps.
+            torch.testing.assert_close(rounded[name][gate].float(), value, atol=0.03, rtol=0)
+
+
 def test_a_packed_input_is_refused() -> None:
     with pytest.raises(TypeError, match="a padded input with lengths, got a PackedSequence; pad it first"):
         GRU(3, 4).gates(pack_sequence([torch.zeros(2, 3)]))  # pyright: ignore[reportArgumentType]

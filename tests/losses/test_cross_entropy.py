@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
 from rnnlab.cells.cpu import engine
-from rnnlab.losses import chunks, linear_cross_entropy
+from rnnlab.losses import chunks, later_times, linear_cross_entropy
 
 Leaves = tuple[Tensor, Tensor, Tensor]
 
@@ -104,7 +105,7 @@ def test_gradcheck_and_opcheck_hold() -> None:
         given = [leaf.detach().float().requires_grad_(save) for leaf in leaves]
         # Only the loss may be differentiated, so autograd's own check with gradients of all outputs is left out.
         tests = ("test_schema", "test_faketensor", "test_autograd_registration")
-        torch.library.opcheck(op, (*given, targets, -100, factors, save), test_utils=tests)
+        torch.library.opcheck(op, (*given, targets, -100, factors, save, 0.5), test_utils=tests)
 
 
 def test_torch_compile_traces_loss_and_gradients_in_one_graph() -> None:
@@ -113,6 +114,24 @@ def test_torch_compile_traces_loss_and_gradients_in_one_graph() -> None:
     loss = compiled(*leaves, targets)
     for got, exact in zip([loss * 4, *torch.autograd.grad(loss * 4, leaves)], oracle(leaves, targets), strict=True):
         assert error(got, exact) < 1e-14
+
+
+@pytest.mark.parametrize("came", [1 / 7, 0.25, -3.0, 0.0])
+@pytest.mark.parametrize("foreseen", [1 / 7, 1.0, 0.0, math.inf])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
+def test_gradients_are_right_whichever_factor_was_foreseen(
+    came: float, foreseen: float, dtype: torch.dtype, bound: float
+) -> None:
+    leaves, targets = make(6, 5, 12)
+    exact = [grad * came for grad in oracle(leaves, targets)[1:]]
+    leaves = [leaf.detach().to(dtype).requires_grad_() for leaf in leaves]
+    with later_times(foreseen):
+        nats = linear_cross_entropy(*leaves, targets)
+    assert error(nats, oracle(leaves, targets)[0]) < bound  # the sum itself is not multiplied
+    loss = nats * came
+    for keep in (True, False):
+        for got, grad in zip(torch.autograd.grad(loss, leaves, retain_graph=keep), exact, strict=True):
+            assert error(got, grad) < bound if came else not got.any()
 
 
 def test_a_graph_that_is_kept_gives_the_same_gradients_again_and_one_that_is_not_refuses() -> None:

@@ -183,8 +183,8 @@ def _(
     *rest: Any,
 ) -> tuple[Tensor, ...]:
     shapes = [x.shape if rest[-1] else (0,), h_0.shape, (0,) if c_0 is None else c_0.shape]
-    shapes += [weight_ih.shape, weight_hh.shape, weight_ih.shape[:1], weight_ih.shape[:1]]
-    return tuple(x.new_empty(shape) for shape in shapes)
+    of_weights = [weight_ih.shape, weight_hh.shape, weight_ih.shape[:1], weight_ih.shape[:1]]
+    return *(x.new_empty(shape) for shape in shapes), *(weight_ih.new_empty(shape) for shape in of_weights)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

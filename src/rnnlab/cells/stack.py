@@ -17,6 +17,7 @@ from rnnlab.cells import torch_backend, triton
 from rnnlab.cells.arguments import check_input, check_lengths, check_state, check_state_dtype
 from rnnlab.cells.auto import Asked, BackendChoice, choose_backend
 from rnnlab.cells.backends import direction_runner
+from rnnlab.cells.cpu import engine
 from rnnlab.cells.cpu.kept import is_keeping
 from rnnlab.cells.dropout import dropout
 from rnnlab.cells.extras import Extras
@@ -94,9 +95,8 @@ class RecurrentStack(RecurrentParameters):
             for row, (x, before, y) in enumerate(seen):
                 layer, direction = divmod(row, self.num_directions)
                 extras = None if call.extras is None else call.extras[row]
-                values = gate_values(
-                    self.cell, x, before[0], y, call.weights[row], call.lengths, direction == 1, extras
-                )
+                weights = call.weights[row].to(x.dtype)
+                values = gate_values(self.cell, x, before[0], y, weights, call.lengths, direction == 1, extras)
                 name = f"layer_{layer}{'_reverse' if direction == 1 else ''}"
                 found[name] = {gate: self._like_input(value, input) for gate, value in values.items()}
         return found
@@ -187,7 +187,8 @@ class RecurrentStack(RecurrentParameters):
             x, state = x.to(dtype), tuple(s.to(dtype) for s in state)
             # On CUDA autocast itself casts cuDNN's block of weights, which weights cast one by one would not be.
             if not (backend == "torch" and x.is_cuda):
-                weights = [w.to(dtype) for w in weights]
+                if not (backend == "cpu" and engine.runs(x)):  # which rounds them itself
+                    weights = [w.to(dtype) for w in weights]
                 norms = [norm and norm.to(dtype) for norm in norms]
                 width = torch.autocast(x.device.type, enabled=False)
         extras = None

@@ -23,8 +23,9 @@ def run(
     ignore_index: int,
     factors: torch.dtype | None,
     save: bool,
+    scale: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return nats and, if `save`, its gradients of h, weight and bias (else, and of no bias, empty).
+    """Return nats and, if `save`, its gradients of h, weight and bias (else, and of no bias, empty), times `scale`.
 
     Args:
         h: (N, H).
@@ -34,6 +35,7 @@ def run(
         ignore_index: the target of rows that do not count.
         factors: dtype that the products' factors are rounded to; None: as they are.
         save: whether gradients are wanted.
+        scale: what gradients are multiplied by.
     """
     wide, narrow = compute_dtype(h), factors or h.dtype
     left, right = h.to(narrow), weight.to(narrow)
@@ -51,6 +53,8 @@ def run(
         nats += row_nats.sum()
         if errors is None:
             continue
+        if scale != 1:
+            errors *= scale
         if bias is not None:
             grad_bias += errors.sum(0)
         errors = errors.to(narrow)

@@ -19,6 +19,7 @@ def run(
     ignore_index: int,
     factors: torch.dtype | None,
     save: bool,
+    scale: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return nats and, if `save`, its gradients of h, weight and bias (else, and of no bias, empty)."""
     dtype = compute_dtype(h)
@@ -27,7 +28,7 @@ def run(
     grads = [torch.empty_like(tensor) if save and tensor is not None else None for tensor in given]
     tensors = (*given, targets, nats, *grads)
     arguments = CrossEntropy(
-        _arithmetic(h, factors), torch.get_num_threads(), *h.shape, weight.shape[0], ignore_index,
+        _arithmetic(h, factors), torch.get_num_threads(), *h.shape, weight.shape[0], ignore_index, scale,
         *(address(tensor) for tensor in tensors),
     )  # fmt: skip
     call("rnnlab_judge", arguments)

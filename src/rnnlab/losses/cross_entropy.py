@@ -11,6 +11,10 @@ Shapes: N rows, H hidden_size, V vocab_size.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -65,11 +69,30 @@ def linear_cross_entropy(
         raise NotImplementedError(
             "linear_cross_entropy has no forward-mode differentiation; use torch's linear and cross_entropy"
         )
-    arguments = (h.flatten(0, -2), weight, bias, targets.flatten(), ignore_index, factors, needs_grad(h, weight, bias))
+    save = needs_grad(h, weight, bias)
+    arguments = (h.flatten(0, -2), weight, bias, targets.flatten(), ignore_index, factors, save)
     if is_watched():
-        return torch.ops.rnnlab.linear_cross_entropy(*arguments)[0]
-    # torch's own way to an op costs 0.2 ms a call.
-    return _Eager.apply(*arguments)
+        return torch.ops.rnnlab.linear_cross_entropy(*arguments, 1.0)[0]
+    # torch's own way to an op costs 0.2 ms a call. The factor costs nothing in the engine; elsewhere it is a pass of
+    # its own now as well as later.
+    return _Eager.apply(*arguments, _later_factor.get() if engine.runs(h) else 1.0)
+
+
+_later_factor: ContextVar[float] = ContextVar("later_factor", default=1.0)
+
+
+@contextmanager
+def later_times(factor: float) -> Generator[None]:
+    """Say beforehand what the sums formed inside will be multiplied by, as in `(nats * factor).backward()`.
+
+    Gradients are then formed with it, which spares a pass over them, each as large as the weight. Nothing else changes:
+    the sums are what they are, and if another factor comes in the end the gradients are right all the same.
+    """
+    token = _later_factor.set(factor if math.isfinite(factor) and factor != 0 else 1.0)
+    try:
+        yield
+    finally:
+        _later_factor.reset(token)
 
 
 def _run(
@@ -99,21 +122,21 @@ def _check_targets(targets: Tensor, vocab_size: int, ignore_index: int) -> None:
 
 define_op(
     "rnnlab::linear_cross_entropy",
-    "(Tensor h, Tensor weight, Tensor? bias, Tensor targets, int ignore_index, ScalarType? factors, bool save)"
-    " -> (Tensor, Tensor, Tensor, Tensor)",
+    "(Tensor h, Tensor weight, Tensor? bias, Tensor targets, int ignore_index, ScalarType? factors, bool save,"
+    " float scale) -> (Tensor, Tensor, Tensor, Tensor)",
     _run,
 )
 
 
 @torch.library.register_fake("rnnlab::linear_cross_entropy")
 def _(h: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    like = (h, weight, bias) if rest[-1] else (None, None, None)
+    like = (h, weight, bias) if rest[-2] else (None, None, None)
     grads = (h.new_empty(0) if tensor is None else tensor.new_empty(tensor.shape) for tensor in like)
     return h.new_empty((), dtype=compute_dtype(h)), *grads  # pyright: ignore[reportReturnType]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.has_bias, ctx.saved = inputs[2] is not None, inputs[-1]
+    ctx.has_bias, (ctx.saved, ctx.scale) = inputs[2] is not None, inputs[-2:]
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*output[1:])
 
@@ -123,13 +146,20 @@ def _gradients(ctx: Any, grad_nats: Tensor | None, *others: Tensor | None) -> tu
         raise RuntimeError("linear_cross_entropy has no second derivatives (create_graph=True); use torch's own loss")
     wanted = [*ctx.needs_input_grad[:2], ctx.has_bias and ctx.needs_input_grad[2]]
     if grad_nats is None or not any(wanted):
-        return (None,) * 7
+        return (None,) * 8
     if not ctx.saved:
         raise RuntimeError("rnnlab::linear_cross_entropy was called with save=False; gradients need save=True")
-    scale = _scale_in_place if _is_last_use() else torch.mul
-    saved = ctx.saved_tensors
-    grads = [scale(grad, grad_nats) if want else None for grad, want in zip(saved, wanted, strict=True)]
-    return *grads, None, None, None, None
+    saved, factor = ctx.saved_tensors, grad_nats if ctx.scale == 1 else grad_nats / ctx.scale
+    in_place = _is_last_use()
+    # What was foreseen is in them. (The factor is looked at on the CPU alone: a GPU would have to be waited for.)
+    is_done = in_place and ctx.scale != 1 and bool(grad_nats == grad_nats.new_tensor(ctx.scale))
+    scale = _leave if is_done else _scale_in_place if in_place else torch.mul
+    grads = [scale(grad, factor) if want else None for grad, want in zip(saved, wanted, strict=True)]
+    return *grads, None, None, None, None, None
+
+
+def _leave(grad: Tensor, scale: Tensor) -> Tensor:
+    return grad.detach()
 
 
 def _scale_in_place(grad: Tensor, scale: Tensor) -> Tensor:

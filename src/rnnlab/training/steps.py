@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from rnnlab.config import TrainerConfig
 from rnnlab.data.windows import Window
 from rnnlab.errors import DivergedError, OutOfMemoryError, out_of_memory
+from rnnlab.losses import later_times
 from rnnlab.models.state import State, choose, detach, reset
 from rnnlab.tasks.base import Task
 from rnnlab.training.console import log
@@ -138,6 +139,7 @@ class Steps:
         The gradients, losses and hits are those of the group when this returns.
         """
         num_targets = sum(window.num_targets for window in group)
+        share = 1 / num_targets
         nats: list[Tensor] = []
         hits: list[Tensor | int] = []
         for window in shares:
@@ -150,11 +152,11 @@ class Steps:
                 continue
             window = window.to(self._device)
             with self.part("forward"):
-                with autocast(self._config.precision, self._device):
+                with autocast(self._config.precision, self._device), later_times(share):
                     outputs, self.state = self._task.forward(self._model, window, state)
                     window_nats = self._task.nats(self._model, outputs, window)
             with self.part("backward"):
-                (window_nats / num_targets).backward()
+                (window_nats * share).backward()
             nats.append(window_nats.detach())
             hits.append(self._task.hits(outputs.detach(), window))
         self.state = detach(self.state)

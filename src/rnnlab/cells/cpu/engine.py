@@ -1,8 +1,8 @@
 """The recurrence on the CPU engine: what `rnnlab.cells.ops` asks for, on whole windows in C++.
 
 Shapes: T steps, B batch, I input_size, H hidden_size, G gates per cell. What the backward pass needs is laid out as in
-`bptt/`. Half-width tensors are computed in float32; where the processor multiplies bfloat16 itself, their products take
-bfloat16 factors.
+`bptt/`. Half-width inputs are computed in float32; where the processor multiplies bfloat16 itself, their products take
+bfloat16 factors. Weights may be wider than the inputs: their gradients then are, too.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def backward(
     arrays["workspace"] = x.new_empty(x.shape[0] * x.shape[1] * width, dtype=dtype)
     window = _window(cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
     call("rnnlab_backward", window)
-    return tuple(tensor.to(x.dtype) for tensor in grads.values())
+    dtypes = (x.dtype,) * 3 + (weight_hh.dtype,) * 4
+    return tuple(grad.to(dtype) for grad, dtype in zip(grads.values(), dtypes, strict=True))
 
 
 def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-INTERFACE = 4
+INTERFACE = 5
 """Must equal RNNLAB_ENGINE_INTERFACE of src/engine.h."""
 
 FILE = Path(__file__).with_name("librnnlab_cells.so")
@@ -58,6 +58,7 @@ class CrossEntropy(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("arithmetic", "threads")),
         *((name, ctypes.c_int64) for name in ("rows", "hidden_size", "vocab_size", "ignore_index")),
+        ("grad_scale", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in ("h", "weight", "bias", "targets", "nats")),
         *((name, ctypes.c_void_p) for name in ("grad_h", "grad_weight", "grad_bias")),
     )

@@ -198,9 +198,9 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
             out[r] = direct ? rows[r] : tile[r];
         }
         const bool adds = this->adds();
-        kernels<P>.of[kernel_rows - 1][units.vectors(block) - 1](gates, chunk.count,
-                                                                 recurrent_weights.data() + block * panel_elements(),
-                                                                 packed_depth(), direct && adds ? rows : nullptr, out);
+        kernels<P>.of[kernel_rows - 1][units.vectors(block) - 1](
+            gates, chunk.count, recurrent_weights.data() + block * panel_elements(), packed_depth(),
+            direct && adds ? rows : nullptr, out, {});
         for (int r = 0; r < alive && !direct; ++r)
             for (int64_t u = 0; u < count; ++u) {
                 const T product = masks[r] ? tile[r][u] * masks[r][unit + u] : tile[r][u];
@@ -230,7 +230,7 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
         for (int r = 0; r < kernel_rows; ++r) out[r] = direct && r < alive ? rows[r] + first : tile[r];
         kernels<P>.of[kernel_rows - 1][columns_of_x.vectors(block) - 1](
             gates + Cell::has_q * gate_elements() * chunk.count, chunk.count,
-            input_weights.data() + block * panel_elements(), packed_depth(), nullptr, out);
+            input_weights.data() + block * panel_elements(), packed_depth(), nullptr, out, {});
         for (int r = 0; r < alive && !direct; ++r) std::copy_n(tile[r], count, rows[r] + first);
     }
 

@@ -6,7 +6,8 @@
 // Of the scores only exp(score - reference) is kept, for one chunk of rows. A row's reference is about its target's
 // score, known beforehand, so that an exponential is formed while its score is in the first cache; a row whose scores
 // rise too far above that is done again with its largest score. The exponentials stand in the place of the
-// gradients of scores and are not divided by the row's sum: the division is made with h, or with d h.
+// gradients of scores and are not divided by the row's sum: the division is made with h, or with d h, and with it the
+// product by what the caller wants the gradients multiplied by.
 //
 // Every number is added up by one thread in an order that the number of threads does not change: threads share the
 // words for the scores and for d W, and the rows for d h.
@@ -53,7 +54,7 @@ template <class P> class CrossEntropy {
         double nats = 0;
         for (size_t i = 0; i + 1 < borders.size(); ++i) {
             first = borders[i], count = borders[i + 1] - first;
-            left.fill({h.data() + first, false}, 0, count, 0, depth);
+            left.fill({h.data() + first, false}, 0, count, 0, depth, std::max(1, call.threads));
             each_thread([&](int thread, int threads) {
                 share(count, thread, threads, [&](int64_t r) { references[r] = about_at_target(r); });
             });
@@ -93,7 +94,7 @@ template <class P> class CrossEntropy {
     // As many rows as leave h in the second cache, and the exponentials in no more memory than the weight takes,
     // unless that is little. It depends on no number of threads: each chunk's gradients are a sum.
     int64_t rows_at_once() const {
-        constexpr int64_t cache = 640 << 10, memory = 44 << 20;
+        constexpr int64_t cache = 640 << 10, memory = 45 << 20;
         const int64_t in_cache = cache / std::max<int64_t>(256, elements<P>(depth) * sizeof(E));
         const int64_t weight_bytes = vocabulary * depth * sizeof(T);
         const int64_t panel_bytes = std::max<int64_t>(1, words.count()) * Exponentials<P>::bytes_of_row;
@@ -148,6 +149,12 @@ template <class P> class CrossEntropy {
                   [&](int64_t i) { score_block(group, left.block(i), panels.data(), next, left.count() - i); });
         });
     }
+    // Where the exponentials of a block's panel will be put.
+    Stream place_ahead(int64_t group, const LeftBlock<P> &block, int64_t j) {
+        const int64_t panel = group * group_panels + j;
+        if (!save || panel >= words.count()) return {};
+        return Ahead(kept.row(panel, block.first), block.rows * kept.bytes_of_row).part(1, elements<P>(depth));
+    }
     void score_block(int64_t group, const LeftBlock<P> &block, const E *panels, Ahead &next, int64_t blocks_left) {
         constexpr T lowest = -std::numeric_limits<T>::infinity();
         const int64_t many = Blocks<P>{words_of(group)}.count(), rows = block.rows;
@@ -158,11 +165,11 @@ template <class P> class CrossEntropy {
         for (int r = 0; r < max_rows; ++r) out[r] = tile[r], sum[r] = Vector<T>{}, top[r] = all<T>(lowest);
         for (int64_t j = 0; j < many; ++j) {
             const int64_t panel = group * group_panels + j, word = panel * columns;
-            next.fetch(many * blocks_left - j);
             for (int r = 0; r < max_rows; ++r) starts[r] = bias.data() + word;
             const int vectors = words.vectors(panel);
             for (int64_t r = 0; r < rows && vectors == 1; ++r) store(tile[r] + width, all<T>(lowest));
-            block.multiply(panels + j * elements<P>(depth) * columns, vectors, starts, out);
+            block.multiply(panels + j * elements<P>(depth) * columns, vectors, starts, out,
+                           {next.part(many * blocks_left - j, elements<P>(depth)), place_ahead(group, block, j + 1)});
             for (int64_t r = 0; r < rows; ++r) {
                 const int64_t row = block.first + r, at = target(row) - word;
                 if (at >= 0 && at < columns) target_scores[row] = tile[r][at];
@@ -204,7 +211,7 @@ template <class P> class CrossEntropy {
         std::vector<const T *> rows(count);
         for (int64_t r = 0; r < count; ++r) {
             T *row = scaled.data() + r * many;
-            const T factor = T(1 / totals[r]);
+            const T factor = T(call.grad_scale / totals[r]);
             for (int64_t c = 0; c < depth; ++c) row[c] = h[first + r][c] * factor;
             if (call.grad_bias) row[depth] = factor;  // the bias is the weight of a 1
             rows[r] = row;
@@ -227,30 +234,31 @@ template <class P> class CrossEntropy {
             Ahead next = weights_ahead(group + 1);
             for (int64_t i = begin; i < end; ++i)
                 for (int64_t j = 0; j < across.count(); ++j) {
-                    next.fetch((end - i) * across.count() - j);
-                    // Of the block of rows that comes next, as many panels as follow this tile.
-                    share(group_panels, j, across.count(), [&](int64_t p) {
-                        if (i + 1 < end)
-                            fetch_rows(group * group_panels + p, i + 1);
-                        else
-                            fetch_rows((group + 1) * group_panels + p, begin);
-                    });
-                    pull_tile(group, left.block(i), across, j, packed.data() + j * panel);
+                    const int64_t parts = across.count();
+                    const Stream rows =
+                        i + 1 < end ? rows_ahead(group, i + 1, j, parts) : rows_ahead(group + 1, begin, j, parts);
+                    const Stream words = next.part((end - i) * parts - j, elements<P>(group_words));
+                    pull_tile(group, left.block(i), across, j, packed.data() + j * panel, {rows, words});
                 }
         }
         const int64_t last = left.block(end - 1).first + left.block(end - 1).rows;
         for (int64_t r = left.block(begin).first; r < last; ++r) {
             T *row = grad_h(r);
-            const T factor = T(1 / totals[r]);
+            const T factor = T(call.grad_scale / totals[r]);
             for (int64_t c = 0; c < depth; ++c) row[c] *= factor;
         }
     }
-    void fetch_rows(int64_t panel, int64_t i) {
+    // Of a group's panels of a block of rows, one of `parts` equal parts of each.
+    Stream rows_ahead(int64_t group, int64_t i, int64_t part, int64_t parts) {
+        if (group >= groups) return {};
         const LeftBlock<P> block = left.block(i);
-        if (panel < words.count()) Ahead(kept.row(panel, block.first), block.rows * kept.bytes_of_row).fetch(1);
+        const int64_t bytes = block.rows * kept.bytes_of_row;
+        const char *begin = reinterpret_cast<const char *>(kept.row(group * group_panels, block.first));
+        return {begin + bytes * part / parts, (bytes / parts + piece<P> - 1) / piece<P>};
     }
     T *grad_h(int64_t r) const { return static_cast<T *>(call.grad_h) + counted[first + r] * depth; }
-    void pull_tile(int64_t group, const LeftBlock<P> &block, const Blocks<P> &across, int64_t j, const E *panel) {
+    void pull_tile(int64_t group, const LeftBlock<P> &block, const Blocks<P> &across, int64_t j, const E *panel,
+                   const Streams &beside) {
         const int64_t row = block.first, rows = block.rows, many = across.size(j);
         const bool direct = many == across.width(j);
         alignas(64) T tile[max_rows][columns];
@@ -262,7 +270,7 @@ template <class P> class CrossEntropy {
         }
         kernels<P>.of_pieces[rows - 1][across.vectors(j) - 1](kept.row(group * group_panels, row), kept.panel_stride(),
                                                               panel, elements<P>(words_of(group)),
-                                                              group > 0 ? out : nullptr, out);
+                                                              group > 0 ? out : nullptr, out, beside);
         for (int64_t r = 0; r < rows && !direct; ++r) std::copy_n(tile[r], many, grad_h(row + r) + j * columns);
     }
 
@@ -280,9 +288,8 @@ template <class P> class CrossEntropy {
                 const LeftBlock<P> block = right.block(i);
                 T *out[max_rows];
                 for (int r = 0; r < max_rows; ++r) out[r] = tile.data() + (block.first + r) * columns;
-                next.fetch(right.count() - i);
-                grad.fetch(right.count() - i);
-                block.multiply(deep, vectors, nullptr, out);
+                block.multiply(deep, vectors, nullptr, out,
+                               {next.part(right.count() - i, block.deep), grad.part(right.count() - i, block.deep)});
             }
             put_weight(panel, tile.data());
         });

@@ -12,7 +12,7 @@ extern "C" {
 #endif
 
 #define RNNLAB_EXPORT __attribute__((visibility("default")))
-#define RNNLAB_ENGINE_INTERFACE 4  // raised when this file changes; the loader refuses any other
+#define RNNLAB_ENGINE_INTERFACE 5  // raised when this file changes; the loader refuses any other
 
 enum rnnlab_cell { RNNLAB_TANH = 0, RNNLAB_RELU = 1, RNNLAB_LSTM = 2, RNNLAB_GRU = 3 };
 // How products are formed. BFLOAT16: float32 arrays, factors rounded to bfloat16, sums in float32.
@@ -64,6 +64,7 @@ struct rnnlab_product {
 struct rnnlab_cross_entropy {
     int32_t arithmetic, threads;
     int64_t rows, hidden_size, vocab_size, ignore_index;
+    double grad_scale;                       // what gradients are multiplied by
     const void *h, *weight, *bias;           // (N, H), (V, H), (V,) or null
     const int64_t *targets;                  // (N,), each in 0..V - 1, or ignore_index: the row does not count
     double *nats;                            // their sum

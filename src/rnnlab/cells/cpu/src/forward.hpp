@@ -195,7 +195,7 @@ template <class P, class Cell> class Forward : Layout<P, Cell> {
             }
             const bool is_q = Cell::has_q && g == 2 && window.bias_ih;
             kernels<P>.of[rows - 1][vectors - 1](state, chunk.count, weights.recurrent(block, g),
-                                                 elements<P>(hidden_size), is_q ? start : nullptr, out);
+                                                 elements<P>(hidden_size), is_q ? start : nullptr, out, {});
         }
         T *y[max_rows], *saved[max_rows];
         this->at(chunk, alive, step, static_cast<T *>(window.y), hidden_size, y);

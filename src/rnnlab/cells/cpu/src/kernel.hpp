@@ -2,6 +2,7 @@
 //
 // out[r][c] = start[r][c] + sum over k of a[k][r] * b[k][c]
 #pragma once
+#include "memory.hpp"
 #include "pack.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
@@ -10,7 +11,24 @@ constexpr int max_rows = RNNLAB_BLOCK_ROWS;
 
 // start[r] is null (from zero) or where row r's sums begin.
 template <class P> using KernelFunction = void (*)(const Element<P> *a, int64_t a_stride, const Element<P> *b,
-                                                   int64_t depth, const Value<P> *const *start, Value<P> *const *out);
+                                                   int64_t depth, const Value<P> *const *start, Value<P> *const *out,
+                                                   const Streams &beside);
+
+// What a kernel fetches for later, a step each k. Without a stream it is the panel it reads, whose address is known.
+class Fetching {
+  public:
+    RNNLAB_INLINE Fetching(const Stream &stream, const void *panel)
+        : at(stream.at ? stream.at : static_cast<const char *>(panel)), step(stream.step) {}
+    RNNLAB_INLINE void advance() {
+        __builtin_prefetch(at, 0, 2);
+        at += step;
+    }
+    RNNLAB_INLINE void jump(int64_t bytes) { at += step ? bytes : 0; }
+
+  private:
+    const char *at;
+    const int64_t step;
+};
 
 // sum[r][v] += a[r] * b[v] for one k; `row_step` elements stand between a's rows.
 template <class P, int row_step, int rows, int vectors>
@@ -30,10 +48,11 @@ RNNLAB_INLINE void add_products(Vector<Value<P>> (&sum)[rows][vectors], const El
 
 // The left factor is packed; `a_stride` elements stand between its rows of one k and the next.
 template <class P, int rows, int vectors> void kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b,
-                                                      int64_t depth, const Value<P> *const *start,
-                                                      Value<P> *const *out) {
+                                                      int64_t depth, const Value<P> *const *start, Value<P> *const *out,
+                                                      const Streams &beside) {
     using T = Value<P>;
     constexpr int width = lanes<T>;
+    Fetching first(beside.first, b), second(beside.second, b);
     // Few sums would wait for each other's additions: several of each then go side by side.
     constexpr int copies = rows == 1 ? 4 : rows == 2 ? 2 : 1;
     Vector<T> sum[copies][rows][vectors];
@@ -46,11 +65,15 @@ template <class P, int rows, int vectors> void kernel(const Element<P> *a, int64
             for (int u = 1; u < copies; ++u) sum[u][r][v] = Vector<T>{};
         }
     int64_t k = 0;
-    for (; k + copies <= depth; k += copies) {
+    for (; copies > 1 && k + copies <= depth; k += copies) {
 #pragma GCC unroll 4
         for (int u = 0; u < copies; ++u, a += a_stride, b += vectors * width) add_products<P, 1>(sum[u], a, b);
     }
-    for (; k < depth; ++k, a += a_stride, b += vectors * width) add_products<P, 1>(sum[0], a, b);
+    for (; k < depth; ++k, a += a_stride, b += vectors * width) {
+        first.advance();
+        second.advance();
+        add_products<P, 1>(sum[0], a, b);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
@@ -63,17 +86,23 @@ template <class P, int rows, int vectors> void kernel(const Element<P> *a, int64
 }
 
 // The left factor stands row by row in pieces of one panel's columns, as it came out of a product: a piece of each row,
-// then, `a_stride` elements after the first, the next piece of each.
+// then, `a_stride` elements after the first, the next piece of each. The first stream is of another such factor, and
+// goes on as far behind from piece to piece.
 template <class P> constexpr int piece = panel_width<P> / P::depth;
 template <class P, int rows, int vectors> void piece_kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b,
                                                             int64_t depth, const Value<P> *const *start,
-                                                            Value<P> *const *out) {
+                                                            Value<P> *const *out, const Streams &beside) {
     using T = Value<P>;
     constexpr int width = lanes<T>;
+    Fetching first(beside.first, b), second(beside.second, b);
+    const int64_t jump = a_stride * int64_t(sizeof *a) - piece<P> * beside.first.step;
     Vector<T> sum[rows][vectors] = {};
-    for (; depth > 0; depth -= piece<P>, a += a_stride)
-        for (int64_t k = 0; k < std::min<int64_t>(piece<P>, depth); ++k, b += vectors * width)
+    for (; depth > 0; depth -= piece<P>, a += a_stride, first.jump(jump))
+        for (int64_t k = 0; k < std::min<int64_t>(piece<P>, depth); ++k, b += vectors * width) {
+            first.advance();
+            second.advance();
             add_products<P, piece<P>>(sum, a + k, b);
+        }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2

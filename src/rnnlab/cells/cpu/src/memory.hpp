@@ -40,15 +40,28 @@ template <class T> class Buffer {
     int64_t size_ = 0;
 };
 
-// Memory that will be read next: fetched piece by piece beside a product, where packing it would wait for each line.
+// Memory that a kernel fetches beside its product, where it would have to be waited for later: `step` bytes each k.
+// A few lines at a time, since a burst of them stalls the product itself.
+struct Stream {
+    const char *at = nullptr;
+    int64_t step = 0;
+};
+struct Streams {
+    Stream first = {}, second = {};
+};
+
+// Memory that will be read next, dealt out to the products before that.
 class Ahead {
   public:
     Ahead() = default;
     Ahead(const void *begin, int64_t bytes) : at(static_cast<const char *>(begin)), end(at + bytes) {}
-    // Fetch one of `pieces` equal parts of what is left.
-    void fetch(int64_t pieces) {
-        for (int64_t lines = (end - at + 64 * pieces - 1) / (64 * pieces); lines > 0 && at < end; --lines, at += 64)
-            __builtin_prefetch(at, 0, 2);
+    // One of `pieces` equal parts of what is left, for a product so deep.
+    Stream part(int64_t pieces, int64_t depth) {
+        const int64_t bytes = (end - at + pieces - 1) / pieces;
+        if (bytes <= 0 || depth <= 0) return {};
+        const Stream stream{at, (bytes + depth - 1) / depth};
+        at += bytes;
+        return stream;
     }
 
   private:

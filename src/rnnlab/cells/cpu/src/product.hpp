@@ -17,35 +17,47 @@ template <class P> struct Blocks {
     int width(int64_t block) const { return vectors(block) * lanes<Value<P>>; }
 };
 
-constexpr int64_t block_depth = 256;  // numbers deep: a block of `a` stays in the first cache, a panel of `b` beside it
-constexpr int64_t group_blocks = 16;  // blocks of `a` that share a panel before it leaves the cache
+// Numbers deep that a product is formed at once: a panel stays in the second cache, beside some blocks of the left
+// factor that share it. Each further block of k reads and writes the whole result again.
+template <class P> int64_t block_depth(int64_t depth) {
+    constexpr int64_t deepest = (128 << 10) / (panel_width<P> * sizeof(Element<P>)) * P::depth;
+    const int64_t blocks = std::max<int64_t>(1, (depth + deepest - 1) / deepest);
+    return elements<P>((depth + blocks - 1) / blocks) * P::depth;
+}
+constexpr int64_t group_bytes = 448 << 10;  // of those blocks of the left factor
 
 // The factor b, packed: [block of k][panel][k][panel_width].
 template <class P> struct Panels {
-    int64_t depth, columns;
+    int64_t depth, columns, block;
     Buffer<Element<P>> storage;
 
     Panels(int64_t depth, int64_t columns)
-        : depth(depth), columns(columns),
-          storage((depth + block_depth - 1) / block_depth * panels() * panel_elements()) {}
+        : depth(depth), columns(columns), block(block_depth<P>(depth)),
+          storage((depth + block - 1) / std::max<int64_t>(1, block) * panels() * panel_elements()) {}
     int64_t panels() const { return Blocks<P>{columns}.count(); }
-    static constexpr int64_t panel_elements() { return elements<P>(block_depth) * panel_width<P>; }
-    Element<P> *panel(int64_t k0, int64_t j) {
-        return storage.data() + (k0 / block_depth * panels() + j) * panel_elements();
-    }
+    int64_t panel_elements() const { return elements<P>(block) * panel_width<P>; }
+    Element<P> *panel(int64_t k0, int64_t j) { return storage.data() + (k0 / block * panels() + j) * panel_elements(); }
     const Element<P> *panel(int64_t k0, int64_t j) const { return const_cast<Panels *>(this)->panel(k0, j); }
     // Fill panel j from `from`, all k; `from`'s k 0 is this factor's.
     void fill(const Matrix<Value<P>> &from, int64_t j) {
-        for (int64_t k0 = 0; k0 < depth; k0 += block_depth)
-            pack<P>(from, k0, std::min(block_depth, depth - k0), j * panel_width<P>, Blocks<P>{columns}.size(j),
-                    panel_width<P>, panel(k0, j));
+        for (int64_t k0 = 0; k0 < depth; k0 += block) fill(from, k0, std::min(block, depth - k0), j, panel(k0, j));
+    }
+    // Fill the one block of k that this factor holds from `deep` k of `from`, from k0 on.
+    void fill(const Matrix<Value<P>> &from, int64_t k0, int64_t deep, int64_t j) {
+        fill(from, k0, deep, j, panel(0, j));
+    }
+
+  private:
+    void fill(const Matrix<Value<P>> &from, int64_t k0, int64_t deep, int64_t j, Element<P> *to) const {
+        const Blocks<P> across{columns};
+        pack<P>(from, k0, deep, j * panel_width<P>, across.size(j), across.width(j), to);
     }
 };
 
 // What a left factor is multiplied by, packed for one block of k, and where that goes.
 template <class P> struct Target {
     const Element<P> *panels;
-    int64_t columns;
+    int64_t panel_elements, columns;
     const Value<P> *bias;  // where sums begin, or null: from zero
     Value<P> *const *out;  // rows of `columns` numbers
     bool adds;             // whether sums begin with what `out` holds instead
@@ -57,8 +69,9 @@ template <class P> struct LeftBlock {
     int64_t deep, first, rows, kernel_rows;
 
     // start and out are of kernel_rows rows of so many vectors; start may be null.
-    void multiply(const Element<P> *panel, int vectors, const Value<P> *const *start, Value<P> *const *out) const {
-        kernels<P>.of[kernel_rows - 1][vectors - 1](packed, kernel_rows, panel, deep, start, out);
+    void multiply(const Element<P> *panel, int vectors, const Value<P> *const *start, Value<P> *const *out,
+                  const Streams &beside = {}) const {
+        kernels<P>.of[kernel_rows - 1][vectors - 1](packed, kernel_rows, panel, deep, start, out, beside);
     }
 };
 
@@ -67,13 +80,17 @@ template <class P> class Left {
     using T = Value<P>;
 
   public:
-    static constexpr int64_t most = group_blocks * max_rows;
+    static int64_t most(int64_t depth) {
+        const int64_t block_bytes = max_rows * elements<P>(depth) * sizeof(Element<P>);
+        return std::max<int64_t>(2, group_bytes / block_bytes) * max_rows;
+    }
 
     // Numbers k0.. of rows first.. of a factor.
-    void fill(const Matrix<T> &a, int64_t first, int64_t count, int64_t k0, int64_t depth) {
+    // Blocks come in a multiple of `shares`, so that so many threads can divide them.
+    void fill(const Matrix<T> &a, int64_t first, int64_t count, int64_t k0, int64_t depth, int64_t shares = 1) {
         constexpr int64_t pack_depth = 32;  // numbers of each block in turn: neighbours in a row of a deep factor
         rows = count;
-        blocks = (rows + max_rows - 1) / max_rows;
+        blocks = std::min(rows, ((rows + max_rows - 1) / max_rows + shares - 1) / shares * shares);
         deep = elements<P>(depth);
         packed.reserve(blocks * max_rows * deep);
         for (int64_t k = 0; k < depth; k += pack_depth)
@@ -102,7 +119,8 @@ template <class P> class Left {
     // One block of rows by one panel.
     static void multiply_tile(const LeftBlock<P> &block, const Target<P> &target, int64_t from, int64_t panel) {
         constexpr int width = panel_width<P>;
-        const int64_t c0 = panel * width, count = Blocks<P>{target.columns}.size(panel);
+        const Blocks<P> across{target.columns};
+        const int64_t c0 = panel * width, count = across.size(panel);
         const int64_t all_rows = block.kernel_rows, real_rows = block.rows, row = from + block.first;
         const bool from_zero = !target.adds && !target.bias;
         alignas(64) T tile[max_rows * width];
@@ -126,7 +144,8 @@ template <class P> class Left {
                 std::fill(in_tile + count, in_tile + width, T(0));
             }
         }
-        block.multiply(target.panels + panel * Panels<P>::panel_elements(), 2, from_zero ? nullptr : starts, out);
+        block.multiply(target.panels + panel * target.panel_elements, across.vectors(panel),
+                       from_zero ? nullptr : starts, out);
         for (int64_t r = 0; r < real_rows && count < width; ++r)
             std::copy_n(tile + r * width, count, target.out[row + r] + c0);
     }
@@ -135,7 +154,7 @@ template <class P> class Left {
 // All rows of a left factor by each target, for one block of k.
 template <class P> void multiply_block(const Matrix<Value<P>> &a, int64_t rows, int64_t k0, int64_t depth,
                                        const std::vector<Target<P>> &targets, Left<P> &left) {
-    const int64_t groups = (rows + Left<P>::most - 1) / Left<P>::most;
+    const int64_t most = Left<P>::most(depth), groups = (rows + most - 1) / most;
     for (int64_t group = 0; group < groups; ++group) {
         const int64_t first = rows * group / groups, last = rows * (group + 1) / groups;
         left.fill(a, first, last - first, k0, depth);
@@ -148,9 +167,9 @@ template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const 
                                  Value<P> *const *out, Left<P> &left) {
     for (int64_t r = 0; r < rows && b.depth == 0; ++r)
         for (int64_t c = 0; c < b.columns; ++c) out[r][c] = bias ? bias[c] : Value<P>(0);
-    for (int64_t k0 = 0; rows > 0 && k0 < b.depth; k0 += block_depth)
-        multiply_block<P>(a, rows, k0, std::min(block_depth, b.depth - k0),
-                          {{b.panel(k0, 0), b.columns, bias, out, k0 > 0}}, left);
+    for (int64_t k0 = 0; rows > 0 && k0 < b.depth; k0 += b.block)
+        multiply_block<P>(a, rows, k0, std::min(b.block, b.depth - k0),
+                          {{b.panel(k0, 0), b.panel_elements(), b.columns, bias, out, k0 > 0}}, left);
 }
 
 // A right factor that is packed block by block on the way: for a sum over many k.
@@ -163,17 +182,17 @@ template <class P> struct Right {
 // out = a b for each b.
 template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const std::vector<Right<P>> &rights,
                                  int64_t depth, Left<P> &left) {
+    const int64_t block = block_depth<P>(depth);
     std::vector<Panels<P>> panels;
-    for (const Right<P> &b : rights) panels.emplace_back(block_depth, b.columns);
+    for (const Right<P> &b : rights) panels.emplace_back(block, b.columns);
     std::vector<Target<P>> targets;
     for (size_t i = 0; i < rights.size(); ++i)
-        targets.push_back({panels[i].panel(0, 0), rights[i].columns, nullptr, rights[i].out, false});
-    for (int64_t k0 = 0; rows > 0 && k0 < depth; k0 += block_depth) {
-        const int64_t deep = std::min(block_depth, depth - k0);
+        targets.push_back(
+            {panels[i].panel(0, 0), panels[i].panel_elements(), rights[i].columns, nullptr, rights[i].out, false});
+    for (int64_t k0 = 0; rows > 0 && k0 < depth; k0 += block) {
+        const int64_t deep = std::min(block, depth - k0);
         for (size_t i = 0; i < rights.size(); ++i)
-            for (int64_t j = 0; j < panels[i].panels(); ++j)
-                pack<P>(rights[i].matrix, k0, deep, j * panel_width<P>, Blocks<P>{rights[i].columns}.size(j),
-                        panel_width<P>, panels[i].panel(0, j));
+            for (int64_t j = 0; j < panels[i].panels(); ++j) panels[i].fill(rights[i].matrix, k0, deep, j);
         for (Target<P> &target : targets) target.adds = k0 > 0;
         multiply_block<P>(a, rows, k0, deep, targets, left);
     }
