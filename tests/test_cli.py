@@ -86,7 +86,9 @@ def test_help_and_settings_in_force_need_no_torch_and_help_no_hydra():
 
 
 def test_torch_is_told_to_let_idle_threads_sleep_before_it_loads(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
     cli.main(["--version"])
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")

@@ -19,6 +19,7 @@ from rnnlab.models.adaptive import AdaptiveDecoder
 from rnnlab.models.layers import StackArguments, build_embedding, build_recurrent, start_uniformly
 from rnnlab.models.sampled import SampledLoss
 from rnnlab.models.state import State
+from rnnlab.models.tied import decoders_view, hand_on
 from rnnlab.models.writer import MOST_ROWS, Writer
 
 
@@ -71,7 +72,7 @@ class LanguageModel(nn.Module):
         """
         super().__init__()
         _refuse_what_does_not_fit(decoder, tie_weights, cutoffs, sampled_words)
-        self.embedding = build_embedding(embedding, vocab_size, embedding_size)
+        self.embedding = build_embedding(embedding, vocab_size, embedding_size, is_tied=tie_weights)
         self.recurrent = build_recurrent(self.embedding.embedding_dim, dropout=dropout, **stack)
         hidden_size = self.recurrent.hidden_size
         if tie_weights and (embedding == "one_hot" or embedding_size != hidden_size):
@@ -110,10 +111,13 @@ class LanguageModel(nn.Module):
     def hidden(self, inputs: Tensor, state: State = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Return what the decoder sees, (T, B, H) after dropout, and the state; arguments as `forward`."""
         x = self.embedding(inputs)
+        of_decoder = decoders_view(x)
         if isinstance(self.embedding, nn.Embedding):  # a one-hot vector without its 1 is no token at all
             x = self.dropout(x)
         h, state = self.recurrent(x, state, lengths=lengths)
-        return self.dropout(h), state
+        h = self.dropout(h)
+        hand_on(of_decoder, h)
+        return h, state
 
     def nats(self, h: Tensor, targets: Tensor, ignore_index: int = -100) -> Tensor:
         """Sum the cross-entropy of targets <int64>(...) under the scores of hidden states (..., H), a scalar.
@@ -122,9 +126,11 @@ class LanguageModel(nn.Module):
         """
         if self.adaptive is not None:
             return self.adaptive.nats(h, targets, ignore_index)
+        of_decoder = decoders_view(h)
+        weight = self._weight if of_decoder is None else of_decoder
         if self.sampled is not None and self.training:
-            return self.sampled(h, self._weight, self.decoder_bias, targets, ignore_index)
-        return linear_cross_entropy(h, self._weight, self.decoder_bias, targets, ignore_index=ignore_index)
+            return self.sampled(h, weight, self.decoder_bias, targets, ignore_index)
+        return linear_cross_entropy(h, weight, self.decoder_bias, targets, ignore_index=ignore_index)
 
     def decode(self, h: Tensor) -> Tensor:
         """Turn hidden states (..., H) into logits (..., V)."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rnnlab.cells import GRU, LSTM, RNN, ExtraArguments
 from rnnlab.cells.initialisation import forget_gate_bias_
+from rnnlab.models.tied import TiedEmbedding
 
 RecurrentStack = RNN | LSTM | GRU
 
@@ -56,26 +57,26 @@ class OneHot(nn.Module):
         return self.dtype_like.new_zeros(*inputs.shape, self.embedding_dim).scatter_(-1, inputs.unsqueeze(-1), 1.0)
 
 
-def build_embedding(kind: str, vocab_size: int, embedding_size: int) -> nn.Embedding | OneHot:
+def build_embedding(kind: str, vocab_size: int, embedding_size: int, *, is_tied: bool = False) -> nn.Embedding | OneHot:
     """Build the map from token ids to vectors.
 
-    Its gradient is torch's dense one: on one thread of a Zen 4, for V = 33,278, E = 200 (650) and 700 tokens, 1.7 (5.5)
-    ms of CPU time, of which 1.1 (4.3) fill zeros; norm, clipping and fused SGD of the matrix take 4.3 (15), and in a
-    tied model the sum with the decoder's gradient 3.3 (12.6) in all. Each is about 1 % of a step. Sparse gradients
-    would spare the zeros but neither norm nor update, which momentum, averaging and fused optimizers do densely; and
-    torch adds a sparse gradient to a dense one in a new tensor: 2.6 (9.8) in a tied model.
+    Its gradient is torch's dense one, or in a tied model added to the decoder's: on one thread of a Zen 4, for V =
+    33,278, E = 200 (650) and 700 tokens, the dense one takes 1.7 (5.5) ms of CPU time, of which 1.1 (4.3) fill zeros;
+    norm, clipping and fused SGD of the matrix take 4.3 (15). Sparse gradients would spare the zeros but neither norm
+    nor update, which momentum, averaging and fused optimizers do densely.
 
     Args:
         kind: "learned" (a row of a trained matrix, started in +-0.1) or "one_hot".
         vocab_size: number of token ids.
         embedding_size: features of a learned vector; a one-hot vector has vocab_size.
+        is_tied: whether the decoder shares the matrix.
 
     Raises:
         ValueError: another kind.
     """
     match kind:
         case "learned":
-            embedding = nn.Embedding(vocab_size, embedding_size)
+            embedding = (TiedEmbedding if is_tied else nn.Embedding)(vocab_size, embedding_size)
             # torch's N(0, 1) makes tied logits of scale sqrt(H); +-0.1 starts near the uniform distribution.
             nn.init.uniform_(embedding.weight, -0.1, 0.1)
             return embedding

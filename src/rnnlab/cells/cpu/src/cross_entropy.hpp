@@ -91,10 +91,11 @@ template <class P> class CrossEntropy {
     std::vector<T> tops, references;  // the largest score of each row and group of words; what is subtracted
     std::vector<double> sums, totals, target_scores;
 
-    // As many rows as leave h in the second cache, and the exponentials in no more memory than the weight takes,
-    // unless that is little. It depends on no number of threads: each chunk's gradients are a sum.
+    // As many rows as leave h in the third cache, and the exponentials in no more memory than the weight takes, unless
+    // that is little: for each chunk all of the weight is packed and its gradient read and written again. It depends on
+    // no number of threads: each chunk's gradients are a sum.
     int64_t rows_at_once() const {
-        constexpr int64_t cache = 640 << 10, memory = 45 << 20;
+        constexpr int64_t cache = 2 << 20, memory = 45 << 20;
         const int64_t in_cache = cache / std::max<int64_t>(256, elements<P>(depth) * sizeof(E));
         const int64_t weight_bytes = vocabulary * depth * sizeof(T);
         const int64_t panel_bytes = std::max<int64_t>(1, words.count()) * Exponentials<P>::bytes_of_row;
@@ -229,8 +230,9 @@ template <class P> class CrossEntropy {
         Buffer<E> packed(across.count() * panel);
         for (int64_t group = 0; group < groups; ++group) {
             for (int64_t j = 0; j < across.count(); ++j)
-                pack<P>({weight.data() + group * group_words, true}, 0, words_of(group), j * columns, across.size(j),
-                        across.width(j), packed.data() + j * panel);
+                if (!reads_weight(across, j))
+                    pack<P>({weight.data() + group * group_words, true}, 0, words_of(group), j * columns,
+                            across.size(j), across.width(j), packed.data() + j * panel);
             Ahead next = weights_ahead(group + 1);
             for (int64_t i = begin; i < end; ++i)
                 for (int64_t j = 0; j < across.count(); ++j) {
@@ -256,6 +258,11 @@ template <class P> class CrossEntropy {
         const char *begin = reinterpret_cast<const char *>(kept.row(group * group_panels, block.first));
         return {begin + bytes * part / parts, (bytes / parts + piece<P> - 1) / piece<P>};
     }
+    // Whether a panel of the weight, words deep, is read where it stands. Of rows that lie half a kilobyte or a
+    // multiple of it apart, the first cache holds too few.
+    bool reads_weight(const Blocks<P> &across, int64_t j) const {
+        return P::depth == 1 && across.size(j) == across.width(j) && depth * sizeof(T) % 512 != 0;
+    }
     T *grad_h(int64_t r) const { return static_cast<T *>(call.grad_h) + counted[first + r] * depth; }
     void pull_tile(int64_t group, const LeftBlock<P> &block, const Blocks<P> &across, int64_t j, const E *panel,
                    const Streams &beside) {
@@ -268,8 +275,11 @@ template <class P> class CrossEntropy {
             out[r] = direct ? there : tile[r];
             if (!direct && group > 0) std::copy_n(there, many, tile[r]);
         }
+        int64_t stride = across.width(j);
+        if constexpr (P::depth == 1)
+            if (reads_weight(across, j)) panel = weight[group * group_words] + j * columns, stride = depth;
         kernels<P>.of_pieces[rows - 1][across.vectors(j) - 1](kept.row(group * group_panels, row), kept.panel_stride(),
-                                                              panel, elements<P>(words_of(group)),
+                                                              panel, stride, elements<P>(words_of(group)),
                                                               group > 0 ? out : nullptr, out, beside);
         for (int64_t r = 0; r < rows && !direct; ++r) std::copy_n(tile[r], many, grad_h(row + r) + j * columns);
     }

@@ -30,15 +30,16 @@ class Fetching {
     const int64_t step;
 };
 
-// sum[r][v] += a[r] * b[v] for one k; `row_step` elements stand between a's rows.
+// sum[r][v] += a[r] * b[v] for one k; `row_step` elements stand between a's rows. `ahead` elements on, b is fetched.
 template <class P, int row_step, int rows, int vectors>
-RNNLAB_INLINE void add_products(Vector<Value<P>> (&sum)[rows][vectors], const Element<P> *a, const Element<P> *b) {
+RNNLAB_INLINE void add_products(Vector<Value<P>> (&sum)[rows][vectors], const Element<P> *a, const Element<P> *b,
+                                int64_t ahead = RNNLAB_PREFETCH_BYTES / sizeof(Element<P>)) {
     Vector<Element<P>> panel[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
         panel[v] = load(b + v * lanes<Value<P>>);
         if (v * RNNLAB_VECTOR_BYTES % 64 == 0)  // once a cache line
-            __builtin_prefetch(b + v * lanes<Value<P>> + RNNLAB_PREFETCH_BYTES / sizeof *b);
+            __builtin_prefetch(b + v * lanes<Value<P>> + ahead);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
@@ -86,22 +87,27 @@ template <class P, int rows, int vectors> void kernel(const Element<P> *a, int64
 }
 
 // The left factor stands row by row in pieces of one panel's columns, as it came out of a product: a piece of each row,
-// then, `a_stride` elements after the first, the next piece of each. The first stream is of another such factor, and
-// goes on as far behind from piece to piece.
+// then, `a_stride` elements after the first, the next piece of each. The right one need not be packed: `b_stride`
+// elements stand between its vectors of one k and the next. The first stream is of another such left factor, and goes
+// on as far behind from piece to piece.
 template <class P> constexpr int piece = panel_width<P> / P::depth;
-template <class P, int rows, int vectors> void piece_kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b,
-                                                            int64_t depth, const Value<P> *const *start,
-                                                            Value<P> *const *out, const Streams &beside) {
+template <class P> using PieceKernelFunction = void (*)(const Element<P> *a, int64_t a_stride, const Element<P> *b,
+                                                        int64_t b_stride, int64_t depth, const Value<P> *const *start,
+                                                        Value<P> *const *out, const Streams &beside);
+template <class P, int rows, int vectors>
+void piece_kernel(const Element<P> *a, int64_t a_stride, const Element<P> *b, int64_t b_stride, int64_t depth,
+                  const Value<P> *const *start, Value<P> *const *out, const Streams &beside) {
     using T = Value<P>;
     constexpr int width = lanes<T>;
     Fetching first(beside.first, b), second(beside.second, b);
+    const int64_t ahead = RNNLAB_PREFETCH_BYTES / (panel_width<P> * sizeof *b) * b_stride;
     const int64_t jump = a_stride * int64_t(sizeof *a) - piece<P> * beside.first.step;
     Vector<T> sum[rows][vectors] = {};
     for (; depth > 0; depth -= piece<P>, a += a_stride, first.jump(jump))
-        for (int64_t k = 0; k < std::min<int64_t>(piece<P>, depth); ++k, b += vectors * width) {
+        for (int64_t k = 0; k < std::min<int64_t>(piece<P>, depth); ++k, b += b_stride) {
             first.advance();
             second.advance();
-            add_products<P, piece<P>>(sum, a + k, b);
+            add_products<P, piece<P>>(sum, a + k, b, ahead);
         }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
@@ -112,7 +118,8 @@ template <class P, int rows, int vectors> void piece_kernel(const Element<P> *a,
 
 // kernels<P>.of[r - 1][v - 1] and .of_pieces[r - 1][v - 1] work on r rows and v vectors.
 template <class P> struct Kernels {
-    KernelFunction<P> of[max_rows][2], of_pieces[max_rows][2];
+    KernelFunction<P> of[max_rows][2];
+    PieceKernelFunction<P> of_pieces[max_rows][2];
     constexpr Kernels() : of{}, of_pieces{} { fill<max_rows>(); }
     template <int rows> constexpr void fill() {
         of[rows - 1][0] = kernel<P, rows, 1>;
