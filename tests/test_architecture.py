@@ -65,6 +65,7 @@ TORCH_FREE_MODULES = {
     "runs",
     "run_list",
     "run_lock",
+    "run_lookup",
     "json_files",
     "disk",
     "plugins",

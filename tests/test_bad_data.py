@@ -231,7 +231,7 @@ def test_a_symbol_that_no_tune_has_is_told(text: str, finished: Path, capsys: py
 @pytest.mark.parametrize("text", ["ℵ zebra", "\udcff", "\u2028", "x" * 5000, "${oc.env:HOME}", ""])
 def test_words_unseen_are_read_as_unknown_and_counted(text: str, finished: Path, capsys: pytest.CaptureFixture[str]):
     capsys.readouterr()
-    assert main(["predict", "run=next_word", f"text={text}"]) == 0
+    assert main(["predict", "run=next_word", f"text={text}", "--json"]) == 0
     assert main(["generate", "run=next_word", f"prompt={text}", "length=2"]) == 0
     told = capsys.readouterr()
     if text == "ℵ zebra":
@@ -263,7 +263,7 @@ def test_a_file_to_predict_from_is_read_as_strictly(
     monkeypatch.setattr(logging.getLogger("rnnlab"), "handlers", [])  # as in a process that has trained nothing
     (tmp_path / "texts").write_bytes(content)
     capsys.readouterr()
-    assert main(["predict", "run=sentiment", f"file={tmp_path / 'texts'}"]) == code
+    assert main(["predict", "run=sentiment", f"file={tmp_path / 'texts'}", "--json"]) == code
     told = capsys.readouterr()
     assert message in told.err
     assert len(told.out.splitlines()) == (content.count(b"\n") if code == 0 else 0)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -85,7 +86,9 @@ def test_help_and_settings_in_force_need_no_torch_and_help_no_hydra():
 
 
 def test_torch_is_told_to_let_idle_threads_sleep_before_it_loads(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
     cli.main(["--version"])
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
@@ -164,6 +167,28 @@ def test_a_bug_keeps_its_traceback(verb: Callable, error: Exception):
     verb(raising(error))
     with pytest.raises(type(error)):
         cli.main(["evaluate", "run=a"])
+
+
+def test_a_command_runs_alone_in_its_process_but_may_call_another(verb, capsys: pytest.CaptureFixture[str]):
+    codes = []
+
+    def elsewhere() -> None:
+        codes.append(cli.main(["runs"]))
+
+    def run(request: object) -> int:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        return cli.main(["runs"])
+
+    verb(run)
+    assert cli.main(["evaluate", "run=a"]) == 0
+    assert codes == [2]
+    told = capsys.readouterr().err
+    wanted = "error: another thread of this process runs an rnnlab command; run this one in a process of its own\n"
+    assert told == wanted
+    elsewhere()
+    assert codes == [2, 0]
 
 
 def test_shortcuts_stand_for_settings(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from rnnlab import disk
 from rnnlab.cli import main
 from rnnlab.disk import cannot_write, check_space, free_bytes, probe, read_bytes
 from rnnlab.errors import CannotWriteError
-from rnnlab.training.logs import log_to
+from rnnlab.training.console import log_to
 
 
 def test_a_file_is_read_up_to_its_limit_and_not_beyond(tmp_path):

@@ -166,7 +166,8 @@ def test_the_users_number_of_openmp_threads_holds_unless_another_is_asked_for(
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
 def test_how_idle_threads_wait_is_decided_unless_the_user_has(monkeypatch, name):
     for other in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
-        monkeypatch.delenv(other, raising=False)
+        monkeypatch.setenv(other, "")  # so that it is put back
+        monkeypatch.delenv(other)
     monkeypatch.setattr(hardware, "_SET_BY_US", {})
     monkeypatch.setenv(name, "7")
     assert not hardware.quiet_idle_threads()
@@ -175,6 +176,7 @@ def test_how_idle_threads_wait_is_decided_unless_the_user_has(monkeypatch, name)
     before = dict(os.environ)
     assert hardware.quiet_idle_threads()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert 0 < int(os.environ["GOMP_SPINCOUNT"]) < 300_000, "less than GNU's own, which hinders others"
     assert hardware.plain_environment() == before, "what a program of the user's own would see"
 
 

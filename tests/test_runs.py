@@ -27,8 +27,6 @@ def test_a_home_folder_that_there_is_not_is_a_folder_of_that_name(monkeypatch: p
     assert runs.outputs_root() == Path.home() / "runs"
     monkeypatch.setenv("RNNLAB_OUTPUTS", "~nobody-of-that-name/runs")
     assert runs.outputs_root() == Path("~nobody-of-that-name/runs")
-    with pytest.raises(CheckpointError, match="no run '~nobody-of-that-name/run'"):
-        runs.find_run("~nobody-of-that-name/run")
 
 
 def test_folders_that_are_not_utf8_are_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -148,38 +146,6 @@ def test_a_full_disk_is_noticed_before_training_starts(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CannotWriteError, match="No space left on device"):
         runs.create_run("x", exact=True)
-
-
-def test_a_run_is_found_by_name_and_by_path(outputs: Path, make_run):
-    folder = make_run("sweep-1/0-lstm")
-    assert runs.find_run("sweep-1/0-lstm") == folder
-    assert runs.find_run("sweep-1/0-lstm/") == folder
-    assert runs.find_run(str(folder)) == folder
-
-
-def test_a_link_that_a_training_run_puts_elsewhere_meanwhile_is_no_error(make_run, monkeypatch: pytest.MonkeyPatch):
-    folder = make_run("mine")
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints/.tmp-last-7").symlink_to("step-00000001")
-
-    def gone(path: object) -> str:
-        raise FileNotFoundError(path)
-
-    monkeypatch.setattr(os, "readlink", gone)
-    assert runs.find_run("mine") == folder
-
-
-def test_a_run_that_is_not_there_comes_with_a_close_match(make_run):
-    make_run("music-lstm")
-    with pytest.raises(CheckpointError, match=r"no run 'musik-lstm'; did you mean music-lstm\? rnnlab runs") as caught:
-        runs.find_run("musik-lstm")
-    assert caught.value.exit_code == 4
-
-
-@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b"])
-def test_odd_names_of_runs_are_not_found_rather_than_crashing(name: str):
-    with pytest.raises(CheckpointError, match="there are no runs"):
-        runs.find_run(name)
 
 
 def test_json_comes_back_as_written_and_leaves_no_temporary_file(tmp_path: Path):

@@ -64,6 +64,7 @@ def test_a_run_imports_no_compiler_and_none_of_what_several_processes_need(corpo
     sizes = "model.hidden_size=4 model.embedding_size=4 trainer.max_steps=1 trainer.threads=1 trainer.sample_len=4"
     runs = [f"task={task} task.corpus={path} {sizes}" for task, path in corpora.items()]
     runs += [f"{runs[0]} model.backend=cpu", f"{runs[1]} optimizer=sgd", f"{runs[1]} optimizer=rmsprop"]
+    runs += [f"{runs[0]} model=rnn", f"{runs[1]} model=irnn"]
     runs += [f"{runs[0]} model.initialisation=uniform model.init_range=0.1"]
     done = subprocess.run([sys.executable, "-c", _RUNS, *runs], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from crashes.forks import Before
 from rnnlab import startup
 from rnnlab.commands import train as train_module
 from rnnlab.tasks.base import Scores
-from rnnlab.training import logs, savepoints
+from rnnlab.training import events, savepoints
 from rnnlab.training.savepoints import Savepoints
 from rnnlab.training.scoring import Scoring
 from rnnlab.training.trainer import Trainer
@@ -100,7 +100,7 @@ def in_reading(act: Act = die) -> Before:
 
 def write_events_at_once(tell: Act) -> None:
     """Let no TensorBoard record wait in memory, where a kill would take it: what must be cut off is there to be cut."""
-    logs.FLUSH_SECONDS = -1
+    events.FLUSH_SECONDS = -1
 
 
 def both(*patches: Before) -> Before:

@@ -9,7 +9,9 @@ import errno
 import io
 import os
 import sys
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -62,6 +64,7 @@ rnnlab VERB --help explains a verb.
 Tab completion: eval "$(rnnlab -sc install=bash)"   (or zsh)
                 rnnlab -sc install=fish | source"""
 
+_RUNNING = threading.RLock()  # a command may call another in its own thread
 _WRITE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -93,7 +96,8 @@ def _main(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = _run(arguments)
+        with _alone():
+            code = _run(arguments)
         sys.stdout.flush()
         return code
     except SystemExit as stop:  # argparse's --help
@@ -120,6 +124,21 @@ def _main(arguments: list[str]) -> int:
         message = str(mistake) if isinstance(mistake, ConfigError) else str(mistake).replace("\n", "\\n")
         print(f"error: {for_a_terminal(message)}", file=sys.stderr)
         return mistake.exit_code
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other threads from running a command: Hydra's state, the log and torch's threads are the process's.
+
+    Raises:
+        ConfigError: one does.
+    """
+    if not _RUNNING.acquire(blocking=False):
+        raise ConfigError("another thread of this process runs an rnnlab command; run this one in a process of its own")
+    try:
+        yield
+    finally:
+        _RUNNING.release()
 
 
 def _run(argv: list[str]) -> int:

@@ -417,7 +417,7 @@ class PredictConfig(UseConfig):
     text: Annotated[str | None, doc("the text itself")] = None
     file: Annotated[str | None, MinLen(1), doc("a file with one text a line; - reads standard input")] = None
     top: Annotated[int | None, Ge(1), Le(1000), doc("language models: how many next tokens; null: 5")] = None
-    json: Annotated[bool, doc("for scripts that ask every command: predict prints JSON always")] = True
+    json: Annotated[bool, doc("print JSON, an object a text, instead of tables")] = False
 
 
 @_schema

@@ -1,4 +1,4 @@
-"""Run folders under outputs/: made exclusively, found by name, listed.
+"""Run folders under outputs/: made exclusively, named, listed.
 
     outputs/<name>/
       .hydra/{config,overrides}.yaml    what was asked
@@ -19,16 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rnnlab.disk import cannot_write, probe
-from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
+from rnnlab.errors import CannotWriteError, ConfigError, FolderInUseError
 from rnnlab.json_files import read_json, sync_folder, write_json
 from rnnlab.run_lock import LOCK, UNFINISHED, lock_run
-from rnnlab.wording import did_you_mean
 
 __all__ = [
     "check_free",
     "check_name",
     "create_run",
-    "find_run",
     "is_run",
     "outputs_root",
     "read_json",
@@ -42,7 +40,6 @@ __all__ = [
 _MAX_NAME_BYTES = 200  # a part of a name; file systems allow 255, and -2 or a temporary suffix must still fit
 _MAX_TELLING = 80  # characters of a name made of settings
 _MAX_DEPTH = 4  # sweep-1/3-lstm is 2
-_LINK = re.compile(r"last|best|\.tmp-(last|best)-\d+")
 _OF_A_START = {LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # before run.json
 
 
@@ -165,55 +162,6 @@ def check_name(name: str) -> None:
             raise ConfigError(f"name {name!r} cannot be a run's folder: {wanted}")
         if len(part.encode()) > _MAX_NAME_BYTES:
             raise ConfigError(f"name: {part[:20]}... is {len(part.encode())} bytes long, at most {_MAX_NAME_BYTES} fit")
-
-
-def find_run(name: str) -> Path:
-    """Return the folder of a run, by its name under outputs/ or by its path.
-
-    Raises:
-        CheckpointError: There is none, or it holds what no run of rnnlab's holds.
-    """
-    for folder in (outputs_root() / name, Path(os.path.expanduser(name))) if name and "\0" not in name else ():
-        if is_run(folder):
-            _refuse_links(folder)
-            return folder
-    known = run_names()
-    if not known:
-        raise CheckpointError(f"no run '{name}': there are no runs in {outputs_root()}; rnnlab train makes one")
-    raise CheckpointError(f"no run '{name}'{did_you_mean(name, known) or ';'} rnnlab runs lists them")
-
-
-def _refuse_links(folder: Path) -> None:
-    """Refuse links out of a run's folder, pipes and devices: it may be somebody else's, and is read and written to.
-
-    A link in the place of rnnlab.log or samples/ would let a resumed run write anywhere.
-
-    Raises:
-        CheckpointError: There is one; `last` and `best` among the checkpoints may point at their siblings, also under
-            the name that they have until they are whole.
-    """
-    pending = [folder]
-    while pending:
-        try:
-            entries = list(os.scandir(pending.pop()))
-        except OSError:
-            continue  # what cannot be listed cannot be read either, and is told there
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.is_symlink():
-                of_ours = path.parent == folder / "checkpoints" and _LINK.fullmatch(path.name)
-                try:
-                    target = os.readlink(path)
-                except FileNotFoundError:
-                    continue  # the run is training, and has just put it in another's place
-                if not (of_ours and "/" not in target.removesuffix("/")):
-                    raise CheckpointError(
-                        f"{path} is a link, and could lead anywhere; put in its place what it points at"
-                    )
-            elif entry.is_dir():
-                pending.append(path)
-            elif not entry.is_file():
-                raise CheckpointError(f"{path} is a pipe or a device; no run has one: remove it")
 
 
 def run_name(folder: Path) -> str:

@@ -32,7 +32,7 @@ def run_behind(behind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def op_arguments(cell: str, x: Tensor, state, weights: Weights, lengths: Tensor | None, save: bool):
     """Arguments of torch.ops.rnnlab.recurrence, forward in time, without extras."""
     h_0, c_0 = (*state, None)[:2]
-    return (cell, x, h_0, c_0, *weights, lengths, None, None, None, 0.0, 0.0, 0.0, False, save, False)
+    return (cell, x, h_0, c_0, *weights, lengths, None, None, None, 0.0, 0.0, 0.0, False, None, save, False)
 
 
 def make_inputs(

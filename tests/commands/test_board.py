@@ -95,13 +95,20 @@ def test_runs_and_sweeps_may_be_named_as_other_commands_name_them(monkeypatch: p
     assert shown == ["a", "sweep-1/0", "sweep-1/1"]
 
 
-def test_it_serves_until_ctrl_c_and_ends_quietly():
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 0),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")),
+    ],
+)
+def test_it_serves_until_ctrl_c_or_a_kill_and_leaves_nothing(number: int, code: int):
     make_run("a")
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "rnnlab", "board", "a", "--no-browser", "--port", str(port)]
-    # A group of its own: killed alone, it would leave TensorBoard behind, which holds these pipes open.
+    # A group of its own: where this test fails, TensorBoard goes too.
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ, start_new_session=True
     )
@@ -110,13 +117,13 @@ def test_it_serves_until_ctrl_c_and_ends_quietly():
         assert process.stdout.readline() == f"TensorBoard: http://{HOST}:{port}/  (Ctrl-C stops it)\n"
         with urllib.request.urlopen(f"http://{HOST}:{port}/data/environment", timeout=30) as answer:
             assert answer.status == 200
-        process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=30)
+        process.send_signal(number)
+        _, complaints = process.communicate(timeout=30)  # until TensorBoard, too, has closed these pipes
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    assert (process.returncode, complaints) == (0, "")
+    assert (process.returncode, complaints) == (code, "")
 
 
 @pytest.mark.parametrize(

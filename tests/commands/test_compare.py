@@ -99,8 +99,10 @@ def test_runs_of_other_tasks_corpora_and_vocabularies_are_refused(finished, trai
 
 
 def test_one_run_is_not_enough_and_numbers_have_ranges(finished):
-    with pytest.raises(CheckpointError, match="compare needs 2 different runs, got 1"):
+    with pytest.raises(ConfigError, match=r"compare needs 2 different runs, got 1: rnnlab compare music OTHER \("):
         compare.main(["music", "run=music"])
+    with pytest.raises(ConfigError, match="diff needs 2 different runs, got 1: rnnlab diff music OTHER"):
+        diff.main(["music"])
     with pytest.raises(ConfigError, match="--resamples must be at least 100, got 5"):
         compare.main(["music", "next_word", "--resamples", "5"])
     with pytest.raises(CheckpointError, match="no run 'musik'; did you mean music?"):

@@ -81,7 +81,7 @@ def test_the_last_class_so_far_is_the_prediction(finished, capsys):
     assert main(["explore", "run=sentiment", "text=the cat was lovely and fine", *SMALL]) == 0
     data = page_data(finished / "sentiment/explore.html")
     capsys.readouterr()
-    assert main(["predict", "run=sentiment", "text=the cat was lovely and fine", "threads=1"]) == 0
+    assert main(["predict", "run=sentiment", "text=the cat was lovely and fine", "threads=1", "--json"]) == 0
     expected = json.loads(capsys.readouterr().out)["probabilities"]
     for label, share in expected.items():
         assert values(data, f"class:{label}")[-1] == pytest.approx(share, abs=0.51 / 255)

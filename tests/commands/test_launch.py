@@ -192,20 +192,6 @@ def test_a_signal_is_passed_on_and_a_rank_that_could_not_catch_it_has_not_failed
     timer.join()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
-def test_a_rank_is_asked_to_stop_when_who_started_it_is_gone():
-    child = "from rnnlab.commands._launch import end_with_parent as e; e(); print(1, flush=True); input()"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    process = subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        assert process.stdout.readline() == b"1\n"
-        process.kill()
-        assert process.stdout.read() == b""  # its other end is closed: the child is gone, though its input is open
-        process.wait()
-
-
 def test_a_sweep_is_not_for_torchrun(corpora, capsys, monkeypatch):
     for name, value in {"TORCHELASTIC_RUN_ID": "none", **environment(Place(0, 2, 0, 2, None))}.items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""`rnnlab predict`: one JSON object a text, whatever stands in the text."""
+"""`rnnlab predict`: tables, or one JSON object a text, whatever stands in the text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnlab.cli import main
 def predicted(capsys: pytest.CaptureFixture[str], *argv: str) -> list[dict]:
     """Predict and return the objects that are printed, one a line."""
     capsys.readouterr()
-    assert main(["predict", *argv]) == 0
+    assert main(["predict", *argv, "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.split("\n") if line]
 
 
@@ -83,10 +83,42 @@ def test_a_language_model_names_the_likeliest_next_tokens(task, text, finished, 
     assert sum(entry["probability"] for entry in everything["next"]) == pytest.approx(1, abs=1e-12)
 
 
+def test_a_person_gets_the_classes_of_one_text_and_a_line_for_each_of_many(finished, capsys, tmp_path):
+    (found,) = predicted(capsys, "run=sentiment", "text=Good, good cat! Zebra.")
+    assert main(["predict", "run=sentiment", "text=Good, good cat! Zebra."]) == 0
+    above, *rows = capsys.readouterr().out.splitlines()
+    assert above == f"Good, good cat! Zebra.  (7 tokens, {found['unknown_tokens']} of them unknown)"
+    likeliest, other = sorted(found["probabilities"].items(), key=lambda pair: -pair[1])
+    assert [row.split() for row in rows] == [
+        ["class", "probability"],
+        *([name, f"{share:.4f}"] for name, share in (likeliest, other)),
+    ]
+    (tmp_path / "texts.txt").write_text("good [red]cat\n" + "dull \x1b[2J" * 80 + "\n")
+    both = predicted(capsys, "run=sentiment", f"file={tmp_path / 'texts.txt'}")
+    assert main(["predict", "run=sentiment", f"file={tmp_path / 'texts.txt'}"]) == 0
+    heading, first, second = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["class", "text", "probability", "unknown"]
+    label, *text, share, unknown = first.split()
+    assert (label, text, unknown) == (both[0]["label"], ["good", "[red]cat"], str(both[0]["unknown_tokens"]))
+    assert share == f"{both[0]['probabilities'][label]:.4f}"
+    assert "\x1b" not in second
+    assert len(second) == 200
+    assert second.split()[-3].endswith("...")
+
+
+def test_a_person_sees_next_tokens_that_are_spaces_and_line_ends(finished, capsys):
+    (found,) = predicted(capsys, "run=music", "text=X:1\nT:", "top=1000")
+    assert main(["predict", "run=music", "text=X:1\nT:", "top=1000"]) == 0
+    above, heading, *rows = capsys.readouterr().out.splitlines()
+    assert (above, heading.split()) == ("X:1\\nT:  (7 tokens)", ["next", "probability"])
+    assert len(rows) == len(found["next"])
+    assert {"' '", "'\\n'"} < {row.rsplit(maxsplit=1)[0] for row in rows}
+
+
 def test_a_terminal_without_unicode_gets_json_all_the_same(finished, monkeypatch):
     bytes_out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_out, encoding="ascii"))
-    assert main(["predict", "run=sentiment", "text=schön 🎵"]) == 0
+    assert main(["predict", "run=sentiment", "text=schön 🎵", "--json"]) == 0
     assert json.loads(bytes_out.getvalue().decode("ascii"))["text"] == "schön 🎵"
     monkeypatch.undo()
 
@@ -94,7 +126,7 @@ def test_a_terminal_without_unicode_gets_json_all_the_same(finished, monkeypatch
 def test_bytes_of_the_command_line_that_are_no_text_do_not_crash(finished, monkeypatch):
     bytes_out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_out, encoding="utf-8"))
-    assert main(["predict", "run=sentiment", "text=caf\udce9"]) == 0
+    assert main(["predict", "run=sentiment", "text=caf\udce9", "--json"]) == 0
     assert json.loads(bytes_out.getvalue())["text"] == "caf\udce9"
     monkeypatch.undo()
 

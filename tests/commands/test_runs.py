@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,6 +73,33 @@ def test_a_score_says_which_way_it_improves(metric: str, encoding: str, shown: s
     (run,) = list_runs()
     assert score(replace(run, metric=metric, value=0.9), encoding) == shown
     assert score_heading(encoding).isascii() == shown.isascii() or metric == "valid/unheard_of"
+
+
+@pytest.mark.parametrize(
+    ("width", "words"),
+    [
+        (100, "name task model score (↑↓: better) steps time status age"),
+        (80, "name task model score (↑↓: better) steps status"),
+        (60, "name score (↑↓: better) status"),
+        (40, "name score status"),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(
+    width: int, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    make_run("music-lstm-lr=0.003-x", "done")
+    make_run("sweep-1/hidden_size=512-lr=0.003-dropout=0.25", "killed")
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", "24")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "isatty", lambda: True)
+        assert main([]) == 0
+    heading, *lines = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+    assert heading.split() == words.split()
+    assert max(len(line.rstrip()) for line in [heading, *lines]) <= width
+    assert lines[0].startswith("music-lstm-lr=0.003-x")
+    assert "1.988 ↓" in lines[0]
+    assert len(lines) <= 4
 
 
 def test_json_holds_the_same_without_rounding(capsys: pytest.CaptureFixture[str]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,9 @@ from rnnlab.cli import main
 from rnnlab.run_list import list_runs
 from rnnlab.runs import read_json
 from rnnlab.tasks.music import Music
+from rnnlab.tasks.next_word import NextWord
 from rnnlab.training import savepoints
-from rnnlab.training.logs import Progress
+from rnnlab.training.console import Progress
 from rnnlab.training.savepoints import Savepoints
 from rnnlab.training.scoring import Scoring
 
@@ -400,3 +402,24 @@ def test_a_measured_window_length_makes_the_run_that_asks_for_it_by_number(train
     assert main(["train", "resume=asked", "trainer.max_steps=5"]) == 0
     weights = [(run / "checkpoints/last/model.safetensors").read_bytes() for run in (measured, asked)]
     assert weights[0] == weights[1]
+
+
+def test_a_run_whose_scores_are_no_numbers_has_failed_and_can_go_on(train, monkeypatch, capsys):
+    nats = NextWord.nats
+    with monkeypatch.context() as patch:
+        patch.setattr(NextWord, "nats", lambda self, model, *given: nats(self, model, *given) * _or_nan(model))
+        folder = train("next_word", exit_code=5)
+    assert "error: no evaluation gave a finite valid/perplexity" in capsys.readouterr().err
+    result = read_json(folder / "result.json")
+    assert (result["status"], result["exit_code"], result["steps"]) == ("failed", 5, 4)
+    assert result["metrics"]["test/perplexity"] is None
+    assert main(["show", "run"]) == 0
+    assert "DivergedError: no evaluation gave" in capsys.readouterr().out
+    assert main(["train", "resume=run", "trainer.max_epochs=5", "trainer.max_steps=6"]) == 0
+    result = read_json(folder / "result.json")
+    assert (result["status"], result["best_step"]) == ("done", 6)
+    assert math.isfinite(result["metrics"]["test/perplexity"])
+
+
+def _or_nan(model):
+    return 1.0 if model.training else math.nan

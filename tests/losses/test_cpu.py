@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
+from rnnlab.cells.cpu import engine
 from rnnlab.cells.cpu.library import Library, library
 from rnnlab.losses import cpu
 
@@ -78,7 +79,7 @@ def test_without_gradients_the_loss_has_the_same_bits() -> None:
 
 def test_bfloat16_factors_are_rounded_and_sums_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     # Imitated where the processor lacks the instructions; an odd H, V and number of rows leave half a pair everywhere.
-    monkeypatch.setattr(cpu, "library", lambda: Library(FUNCTIONS, "", multiplies_bfloat16=True))
+    monkeypatch.setattr(engine, "library", lambda: Library(FUNCTIONS, "", multiplies_bfloat16=True))
     h, weight, bias, targets = make(61, 27, 131)
     rounded = [(h / 4).bfloat16().float(), (weight / 4).bfloat16().float(), bias]
     loss, *grads = cpu.run(*rounded, targets, -100, torch.bfloat16, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rnnlab.reports.curves import EVENTS, Curve, read_curves
-from rnnlab.training.logs import EventLog
+from rnnlab.training.events import EventLog
 
 
 def write(run, points, offsets=None):

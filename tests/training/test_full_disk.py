@@ -17,7 +17,7 @@ from rnnlab.cli import main
 from rnnlab.errors import CannotWriteError
 from rnnlab.training import checkpoint
 from rnnlab.training.checkpoint import load_training
-from rnnlab.training.logs import EventLog
+from rnnlab.training.events import EventLog
 
 
 @pytest.fixture
@@ -240,9 +240,9 @@ def test_a_log_that_cannot_be_written_ends_no_run_and_is_made_up_for(
 
 
 def test_events_do_not_wait_in_memory_without_end(tmp_path, monkeypatch):
-    from rnnlab.training import logs
+    from rnnlab.training import events
 
-    monkeypatch.setattr(logs, "MAX_WAITING", 5000)
+    monkeypatch.setattr(events, "MAX_WAITING", 5000)
     log = EventLog(tmp_path)
 
     def refuse(self, content):

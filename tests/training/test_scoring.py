@@ -7,6 +7,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from rnnlab.config import Averaging, SGDConfig
+from rnnlab.errors import DivergedError
 from rnnlab.tasks.base import score
 from rnnlab.training.checkpoint import load_model
 
@@ -31,6 +32,49 @@ def test_a_score_that_is_no_number_is_never_the_best(lab, tmp_path, monkeypatch)
     )
     trainer.fit()
     assert best == [(-1, 1), (4, 0), (4, 1), (8, 0)]
+
+
+@pytest.mark.parametrize(
+    ("valid", "test", "message"),
+    [
+        ((math.nan, math.inf), 3.0, "no evaluation gave a finite valid/perplexity, though training was finite"),
+        ((5.0, math.nan), math.inf, "test/loss is inf with the best weights, those of step 2, though"),
+        ((5.0, math.nan), 3.0, None),  # the best weights are not the last
+    ],
+)
+def test_a_run_whose_result_is_no_number_has_diverged(lab, tmp_path, monkeypatch, valid, test, message):
+    trainer = lab.trainer(tmp_path, lab.config(eval_every_steps=2, max_steps=4, num_samples=0))
+    scores = trainer.scoring.score(split="valid")
+    found = iter((*valid, test))
+
+    def scored(split, *_):
+        value = next(found)
+        monkeypatch.setattr(scores, "results", lambda: {"loss": value, "perplexity": value})
+        return scores
+
+    monkeypatch.setattr(trainer.scoring, "score", scored)
+    if message is None:
+        trainer.fit()
+        assert (trainer.state.metrics["valid/perplexity"], trainer.counters.best_step) == (5.0, 2)
+    else:
+        with pytest.raises(DivergedError, match=message + r".* Try optimizer.lr=0.001 \(now 0.01\)"):
+            trainer.fit()
+    assert trainer.state.metrics["test/perplexity"] == test
+
+
+def test_an_accuracy_of_logits_that_are_no_numbers_is_none(lab, tmp_path, monkeypatch):
+    config = lab.config("sentiment", eval_every_steps=2, max_steps=2, num_samples=0)
+    trainer, task = lab.trainer(tmp_path, config), lab.task(config)
+    forward = task.forward
+
+    def spoiled(model, *arguments):
+        outputs, state = forward(model, *arguments)
+        return outputs if model.training else outputs * math.nan, state
+
+    monkeypatch.setattr(task, "forward", spoiled)
+    with pytest.raises(DivergedError, match="no evaluation gave a finite valid/accuracy"):
+        trainer.fit()
+    assert math.isfinite(trainer.state.metrics["test/accuracy"])  # the share of the first class
 
 
 @pytest.mark.parametrize("task", TASKS)

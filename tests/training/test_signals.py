@@ -1,6 +1,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -129,3 +131,17 @@ def test_what_fails_while_it_is_cleared_up_after_a_signal_came_of_the_signal():
     assert stop is not None
     assert stop.exit_code == 130
     assert interruption(AttributeError("of its own")) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_a_process_is_asked_to_stop_when_who_started_it_is_gone():
+    child = "from rnnlab.training.signals import end_with_parent as e; e(); print(1, flush=True); input()"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        assert process.stdout.readline() == b"1\n"
+        process.kill()
+        assert process.stdout.read() == b""  # its other end is closed: the child is gone, though its input is open
+        process.wait()

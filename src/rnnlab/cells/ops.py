@@ -27,7 +27,7 @@ _NUM_GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
 # What both passes are told beside the tensors they differentiate.
 _SETTINGS = (
     "Tensor? lengths, Tensor? recurrent_mask, Tensor? zoneout_h, Tensor? zoneout_c, float zoneout_h_share,"
-    " float zoneout_c_share, float clip_state_grad, bool reverse"
+    " float zoneout_c_share, float clip_state_grad, bool reverse, ScalarType? factors"
 )
 
 
@@ -39,8 +39,13 @@ def run_direction(
     lengths: Tensor | None,
     reverse: bool,
     extras: Extras = NO_EXTRAS,
+    *,
+    factors: torch.dtype | None = None,
 ) -> tuple[Tensor, States]:
     """Run one layer in one direction through the op; arguments and results as in `reference.run_direction`.
+
+    `factors` is the dtype that the products' factors are rounded to, where the processor multiplies it itself; nothing
+    else is. It is for the engine alone.
 
     Padded steps of `x` must hold finite numbers, which the layers see to.
     """
@@ -50,7 +55,7 @@ def run_direction(
     plain = not save and type(x) is Tensor and not is_watched()
     y, h_n, c_n, _, _ = (_run if plain else torch.ops.rnnlab.recurrence)(
         cell, x, h_0, c_0, *weights, lengths, extras.recurrent_mask, *_zoneout(extras), extras.clip_state_grad or 0.0,
-        reverse, save and not extras.recompute, save and extras.recompute,
+        reverse, factors, save and not extras.recompute, save and extras.recompute,
     )  # fmt: skip
     return y, (h_n,) if c_0 is None else (h_n, c_n)
 
@@ -119,7 +124,7 @@ def _run(
     if engine.runs(x):
         return engine.forward(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
     with torch.autocast(x.device.type, enabled=False):  # the loops mix two widths on purpose
-        return bptt.forward(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, save=save)
+        return bptt.forward(cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings[:-1], save=save)
 
 
 define_op(
@@ -138,7 +143,7 @@ def _recurrence_backward(
     if engine.runs(x):
         return engine.backward(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
     with torch.autocast(x.device.type, enabled=False):
-        return bptt.backward(cell, grad_y, grad_h_n, grad_c_n, x, *arguments, needs_grad_x=needs_grad_x)
+        return bptt.backward(cell, grad_y, grad_h_n, grad_c_n, x, *arguments[:-1], needs_grad_x=needs_grad_x)
 
 
 define_op(
@@ -215,7 +220,7 @@ def _gradients(
     if not ctx.has_bias:
         grads[2:] = None, None
     head = (grad_x if ctx.needs_input_grad[1] else None, grad_h_0, None if c_0 is None else grad_c_0)
-    return None, *head, *grads, *[None] * 10
+    return None, *head, *grads, *[None] * 11
 
 
 def _refuse_second_gradient(ctx: Any, *grads: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ from rnnlab.cells.cpu.kept import is_keeping
 from rnnlab.cells.dropout import dropout
 from rnnlab.cells.extras import Extras
 from rnnlab.cells.gates import gate_values
-from rnnlab.cells.ops import needs_grad, transform
+from rnnlab.cells.ops import is_watched, needs_grad, transform
 from rnnlab.cells.parameters import RecurrentParameters
 from rnnlab.cells.reference import States, Weights
 
@@ -39,6 +40,7 @@ class _Call(NamedTuple):
         extras: None if there is nothing to do beyond torch.nn's recurrence.
         training: whether dropout between layers acts.
         width: context that keeps autocast off where everything has its width already.
+        factors: dtype that the products' factors are rounded to where all else stays wide; None: what x has.
     """
 
     backend: str
@@ -49,6 +51,7 @@ class _Call(NamedTuple):
     extras: list[Extras] | None
     training: bool
     width: AbstractContextManager[Any]
+    factors: torch.dtype | None
 
 
 class RecurrentStack(RecurrentParameters):
@@ -95,8 +98,11 @@ class RecurrentStack(RecurrentParameters):
             for row, (x, before, y) in enumerate(seen):
                 layer, direction = divmod(row, self.num_directions)
                 extras = None if call.extras is None else call.extras[row]
-                weights = call.weights[row].to(x.dtype)
-                values = gate_values(self.cell, x, before[0], y, weights, call.lengths, direction == 1, extras)
+                values = gate_values(
+                    self.cell, x, before[0], y, call.weights[row], call.lengths, direction == 1, extras
+                )
+                if call.factors is not None:
+                    values = {gate: value.to(call.factors) for gate, value in values.items()}
                 name = f"layer_{layer}{'_reverse' if direction == 1 else ''}"
                 found[name] = {gate: self._like_input(value, input) for gate, value in values.items()}
         return found
@@ -158,7 +164,10 @@ class RecurrentStack(RecurrentParameters):
         """Run all layers over (T, B, I) in the width that autocast asks for."""
         call = self._prepare(x, state, lengths, training=self.training)
         with call.width:
-            return self._run_layers(call)
+            y, final = self._run_layers(call)
+        if call.factors is not None:
+            y, final = y.to(call.factors), tuple(s.to(call.factors) for s in final)
+        return y, final
 
     def _prepare(self, x: Tensor, state: States, lengths: Tensor | None, *, training: bool) -> _Call:
         """Choose the engine, draw the masks and cast everything."""
@@ -183,24 +192,27 @@ class RecurrentStack(RecurrentParameters):
         backend = choose_backend(self.backend, asked).name
         if "weight_drop" in active:
             weights = [w._replace(weight_hh=dropout(w.weight_hh, self.weight_drop)) for w in weights]
+        factors = None
         if dtype is not None:
-            x, state = x.to(dtype), tuple(s.to(dtype) for s in state)
+            if backend == "cpu" and not is_watched() and engine.runs(x):  # which rounds factors as it packs them
+                factors = dtype
+            held = dtype if factors is None else torch.float32
+            x, state = x.to(held), tuple(s.to(held) for s in state)
             # On CUDA autocast itself casts cuDNN's block of weights, which weights cast one by one would not be.
             if not (backend == "torch" and x.is_cuda):
-                if not (backend == "cpu" and engine.runs(x)):  # which rounds them itself
-                    weights = [w.to(dtype) for w in weights]
-                norms = [norm and norm.to(dtype) for norm in norms]
+                weights = [w.to(held) for w in weights]
+                norms = [norm and norm.to(held) for norm in norms]
                 width = torch.autocast(x.device.type, enabled=False)
         extras = None
         if set(active) - {"weight_drop"}:
             extras = [settings.draw(x, self.hidden_size, len(state), norm, training=training) for norm in norms]
-        return _Call(backend, x, state, weights, lengths, extras, training, width)
+        return _Call(backend, x, state, weights, lengths, extras, training, width, factors)
 
     def _run_layers(
         self, call: _Call, seen: list[tuple[Tensor, States, Tensor]] | None = None
     ) -> tuple[Tensor, States]:
         """Run all layers; `seen`, if given, gets the input, initial state and output of each layer and direction."""
-        backend, x, state, weights, lengths, extras, training, _ = call
+        backend, x, state, weights, lengths, extras, training, _, factors = call
         one_lstm_step = self.cell == "lstm" and x.shape[0] == 1
         # Faster here than inside torch's call; and cuDNN's masks come from a generator that no checkpoint holds.
         drops = training and self.dropout > 0
@@ -216,6 +228,8 @@ class RecurrentStack(RecurrentParameters):
                 bidirectional=self.bidirectional,
             )
         run = direction_runner(backend)
+        if factors is not None:
+            run = partial(run, factors=factors)
         final: list[States] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:

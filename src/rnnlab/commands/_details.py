@@ -11,12 +11,13 @@ from shlex import quote
 from typing import Any
 
 from rnnlab.commands.runs import duration
-from rnnlab.errors import CheckpointError, ConfigError
+from rnnlab.errors import ConfigError
 from rnnlab.json_files import read_json
 from rnnlab.reports.curves import Curve, read_curves
 from rnnlab.reports.differences import differences
 from rnnlab.run_list import RunSummary, list_runs, summarize
-from rnnlab.runs import find_run, run_name, run_names
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import run_name, run_names
 
 # What a terminal would obey: a model can write it, if its corpus held it.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
@@ -260,7 +261,8 @@ def need(names: list[str], count: int, verb: str) -> None:
     """Refuse too few runs.
 
     Raises:
-        CheckpointError: There are.
+        ConfigError: There are.
     """
     if len(names) < count:
-        raise CheckpointError(f"{verb} needs {count} different runs, got {len(names)}; rnnlab runs lists them")
+        typed = " ".join(["rnnlab", verb, *map(quote, names), *["OTHER"] * (count - len(names))])
+        raise ConfigError(f"{verb} needs {count} different runs, got {len(names)}: {typed} (rnnlab runs lists them)")

@@ -19,7 +19,8 @@ from rnnlab.commandline.checks import problems
 from rnnlab.commandline.compose import Request
 from rnnlab.errors import CannotWriteError, ConfigError, LostRankError, UserError
 from rnnlab.hardware import usable_cores
-from rnnlab.runs import find_run, read_json
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import read_json
 from rnnlab.training.place import STORE, Place, environment, this_place
 from rnnlab.training.signals import StopSignals
 
@@ -72,17 +73,6 @@ def tell_name(name: str) -> None:
 def is_supervised() -> bool:
     """Whether rnnlab itself started this rank, and will say which one failed."""
     return STORE in os.environ
-
-
-def end_with_parent() -> None:
-    """Ask Linux to stop this process, which then saves, when the one that started it is gone."""
-    import ctypes
-
-    set_death_signal = 1  # prctl.h: PR_SET_PDEATHSIG
-    try:
-        ctypes.CDLL(None).prctl(set_death_signal, int(signal.SIGTERM))
-    except (OSError, AttributeError):  # another system: it goes on alone
-        return
 
 
 def _number(request: Request) -> int:

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 import torch
 
-from rnnlab.commands._launch import end_with_parent, is_supervised
+from rnnlab.commands._launch import is_supervised
 from rnnlab.config import TrainerConfig
 from rnnlab.errors import ConfigError, DivergedError, OutOfMemoryError, StoppedError
 from rnnlab.hardware import SetUp, choose_device, set_up
 from rnnlab.tasks import Task
 from rnnlab.training.alone import Alone, Processes
 from rnnlab.training.place import Place
+from rnnlab.training.signals import end_with_parent
 from rnnlab.training.trainer import Trainer
 
 log = logging.getLogger("rnnlab")
@@ -37,7 +38,7 @@ def ready(trainer: TrainerConfig, place: Place | None) -> Iterator[tuple[torch.d
     from rnnlab.training.ranks import Ranks
 
     if is_supervised():
-        end_with_parent()
+        end_with_parent()  # saved first, as after any SIGTERM
     device = _device_of(place, device)
     machine = set_up(trainer.threads, keep_memory=trainer.tune_allocator, processes=place.local_size)
     ranks = Ranks(place, device)

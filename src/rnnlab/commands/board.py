@@ -18,7 +18,9 @@ from typing import IO
 from rnnlab.commandline.options import one_line_errors
 from rnnlab.commands._details import expand
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError
-from rnnlab.runs import find_run, outputs_root, run_names
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import outputs_root, run_names
+from rnnlab.training.signals import end_with_parent
 
 HOST = "127.0.0.1"
 _FIRST_PORT = 6006  # TensorBoard's own
@@ -52,14 +54,14 @@ def main(argv: list[str]) -> int:
         logdir = outputs_root().absolute()
         if arguments.runs:
             logdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rnnlab-board-")))
-            link_runs([find_run(name) for name in expand(arguments.runs)], logdir)
+            link_runs([find_run(name, has_begun=False) for name in expand(arguments.runs)], logdir)
         # -P: a tensorboard/ in this folder is not the one that is meant.
         command = [sys.executable, "-P", "-m", "tensorboard.main", "--logdir", str(logdir)]
         command += ["--host", HOST, "--port", str(port), *_OPTIONS]
         # A file, not a pipe: nobody reads a pipe while TensorBoard serves, and a full one would stop it.
         complaints = stack.enter_context(tempfile.TemporaryFile("w+"))
-        process = subprocess.Popen(command, stderr=complaints)
-        # TensorBoard must not outlive this command, whoever ends it.
+        # TensorBoard must not outlive this command, whoever ends it: nor kill -9, where Linux sees to it.
+        process = subprocess.Popen(command, stderr=complaints, preexec_fn=end_with_parent)
         signal.signal(signal.SIGTERM, _stop)
         try:
             return _serve(process, port, complaints, browser=has_browser() and not arguments.no_browser)

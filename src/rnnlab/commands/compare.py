@@ -23,7 +23,7 @@ from rnnlab.config import EvaluateConfig
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.evaluation.bootstrap import Interval, PairedBootstrap, Statistic
 from rnnlab.json_files import read_json
-from rnnlab.runs import find_run
+from rnnlab.run_lookup import find_run
 from rnnlab.tasks.base import SPLITS
 from rnnlab.tasks.items import ItemScores, score_items
 from rnnlab.tasks.synthetic import RegressionTask
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
 
     Raises:
         CheckpointError: There is no such run, or they cannot be compared: another task, corpus or vocabulary.
-        ConfigError: A number out of range.
+        ConfigError: A number out of range, or fewer than two runs.
     """
     parser = argparse.ArgumentParser(
         prog="rnnlab compare", description="Hold runs against the first one, item by item of the test split."

@@ -14,7 +14,8 @@ from rnnlab.commands._tables import print_json
 from rnnlab.diagnosis.findings import Diagnosis
 from rnnlab.diagnosis.rules import diagnose
 from rnnlab.diagnosis.signals import Signals, read_signals
-from rnnlab.runs import find_run, read_json, run_name
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import read_json, run_name
 
 _WIDTH = 100
 _MOST = 3  # lines at the end of training

@@ -10,7 +10,7 @@ from rnnlab.commands._details import expand, need, part
 from rnnlab.commands._tables import print_json, print_table
 from rnnlab.json_files import read_json
 from rnnlab.reports.differences import differences
-from rnnlab.runs import find_run
+from rnnlab.run_lookup import find_run
 
 
 def main(argv: list[str]) -> int:
@@ -20,7 +20,8 @@ def main(argv: list[str]) -> int:
         argv: What follows the verb.
 
     Raises:
-        CheckpointError: There is no such run, or fewer than two.
+        CheckpointError: There is no such run.
+        ConfigError: There are fewer than two.
     """
     parser = argparse.ArgumentParser(prog="rnnlab diff", description="Show the settings in which runs differ.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="two runs or more, or a sweep")

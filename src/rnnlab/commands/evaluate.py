@@ -13,7 +13,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.runs import run_name
 from rnnlab.tasks.base import score
 from rnnlab.tasks.music import Music
-from rnnlab.training.logs import log_to
+from rnnlab.training.console import log_to
 
 
 def run(request: Request) -> int:

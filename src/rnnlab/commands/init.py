@@ -19,7 +19,7 @@ from rnnlab.config import SCHEMAS, CorpusConfig
 from rnnlab.errors import CannotWriteError, ConfigError, FolderInUseError
 from rnnlab.schema import settings
 from rnnlab.tasks import build_task
-from rnnlab.training.logs import log_to
+from rnnlab.training.console import log_to
 from rnnlab.wording import did_you_mean
 
 NAME = "mine"  # the experiment, and what `experiment=` takes

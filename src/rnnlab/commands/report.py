@@ -13,7 +13,8 @@ from rnnlab.commands._details import expand, plain_name, read_details
 from rnnlab.commands._run_page import run_page
 from rnnlab.commands._sweep_page import sweep_page
 from rnnlab.errors import CannotWriteError
-from rnnlab.runs import find_run, is_run, outputs_root
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import is_run, outputs_root
 
 FILE = "report.html"
 

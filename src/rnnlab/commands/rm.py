@@ -16,7 +16,8 @@ from rnnlab.commands.runs import score
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
 from rnnlab.run_list import RunSummary, list_runs, summarize
 from rnnlab.run_lock import lock_run
-from rnnlab.runs import find_run, is_run, outputs_root
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import is_run, outputs_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _find(name: str) -> Doomed:
     """
     root = outputs_root().resolve()
     runs = [run for run in list_runs() if run.name.startswith(f"{name.rstrip('/')}/")]
-    folder = outputs_root() / name if runs else find_run(name)
+    folder = outputs_root() / name if runs else find_run(name, has_begun=False)
     resolved = folder.resolve()
     if not resolved.is_relative_to(root) or resolved == root:
         raise CheckpointError(f"{name} is not under {outputs_root()}: rm removes nothing else")

@@ -13,7 +13,8 @@ from rnnlab.runs import outputs_root, run_names
 from rnnlab.selection import FILTERS, ORDERS, choose
 from rnnlab.wording import better
 
-_FULL_WIDTH = 90  # columns of a terminal; a narrower one does without the age
+_DISPENSABLE = ("age", "time", "steps", "model", "task")  # the first is left out first where a terminal is narrow
+_NAME_WIDTH = 24  # columns that a name is given before others are: it is folded, but not into letters
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "killed": "red", "damaged": "red", "stopped": "yellow"}
 _FILTERS_HELP = f"only these: {', '.join(f'{key}=' for key in FILTERS)} (lists and * allowed); sort={'|'.join(ORDERS)}"
 
@@ -101,28 +102,54 @@ def row(run: RunSummary) -> dict[str, object]:
     }
 
 
+def fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+    """Leave out what a terminal has no room for: columns, then the tags of scores.
+
+    Args:
+        columns: cells by heading, those of `_DISPENSABLE`, "name", "status", and one that begins with "score".
+        width: of the terminal.
+    """
+    from rich.cells import cell_len
+
+    def needed() -> int:
+        widths = {heading: max(map(cell_len, [heading, *cells])) for heading, cells in kept.items()}
+        return sum({**widths, "name": min(widths["name"], _NAME_WIDTH)}.values()) + len(widths) - 1
+
+    kept = dict(columns)
+    for heading in _DISPENSABLE:
+        if needed() > width:
+            del kept[heading]
+    if needed() > width:
+        values = [cell.partition(" ")[2] for cell in next(kept[name] for name in kept if name.startswith("score"))]
+        kept = {"name": kept["name"], "score": values, "status": kept["status"]}
+    return kept
+
+
 def _print_table(found: list[RunSummary]) -> None:
-    """Print the runs as a table as wide as the terminal; piped, as wide as it needs."""
+    """Print the runs as a table that the terminal holds; piped, as wide as it needs."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    headings = ["name", "task", "model", "score", "steps", "time", "status", "age"]
-    if console.width < _FULL_WIDTH:
-        headings.remove("age")
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for heading in headings:
-        justify = "right" if heading in ("steps", "time", "age") else "left"
-        shown = score_heading(console.encoding) if heading == "score" else heading
-        table.add_column(shown, justify=justify, overflow="fold", no_wrap=heading in ("score", "status"))
     now = datetime.now(UTC)
-    for run in found:
-        age = duration(max(0.0, (now - run.created).total_seconds())) if run.created else ""
-        steps = f"{run.steps:,}" if run.steps is not None else ""
-        status = Text(run.status, style=STYLES.get(run.status, ""))
+    columns = {
+        "name": [run.name for run in found],
+        "task": [run.task for run in found],
+        "model": [run.model for run in found],
+        score_heading(console.encoding): [score(run, console.encoding) for run in found],
+        "steps": [f"{run.steps:,}" if run.steps is not None else "" for run in found],
+        "time": [duration(run.seconds) for run in found],
+        "status": [run.status for run in found],
+        "age": [duration(max(0.0, (now - run.created).total_seconds())) if run.created else "" for run in found],
+    }
+    shown = fitting(columns, console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for heading in shown:
+        justify = "right" if heading in ("steps", "time", "age") else "left"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=heading != "name")
+    for cells in zip(*shown.values(), strict=True):
         # Text, not str: a run's name may hold [brackets], which rich would read as markup.
-        texts = (run.name, run.task, run.model, score(run, console.encoding), steps, duration(run.seconds))
-        cells = [Text(cell) for cell in texts]
-        table.add_row(*[*cells, status, Text(age)][: len(headings)])
+        named = zip(shown, cells, strict=True)
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "") if key == "status" else "") for key, cell in named))
     console.print(table)

@@ -30,14 +30,15 @@ from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, LostRa
 from rnnlab.hardware import SetUp, matrix_rate
 from rnnlab.run_list import summarize
 from rnnlab.run_lock import lock_run
-from rnnlab.runs import begin_run, check_free, find_run, read_json, run_name, telling_name
+from rnnlab.run_lookup import find_run
+from rnnlab.runs import begin_run, check_free, read_json, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.alone import Processes
 from rnnlab.training.checkpoint import has_saved
+from rnnlab.training.console import log_to
 from rnnlab.training.counters import count_steps
 from rnnlab.training.fits import CHANGEABLE
-from rnnlab.training.logs import log_to
 from rnnlab.training.place import Place, this_place
 from rnnlab.training.precision import autocast
 from rnnlab.training.signals import interruption
@@ -172,7 +173,7 @@ def _check_warmup(config: TrainConfig, steps: int | None) -> None:
 
 def _resume(request: Request, place: Place | None) -> int:
     """Go on from a run's newest checkpoint, with its own settings but for those that may change."""
-    folder = find_run(request.settings.resume)
+    folder = find_run(request.settings.resume, has_begun=False)
     if place is not None and place.rank > 0:
         return _resume_locked(folder, request, place)
     with lock_run(folder):

@@ -23,7 +23,8 @@ from rnnlab.inspection.xray import exact_copy, look, memory_facts, sentences
 from rnnlab.run_lock import lock_run
 from rnnlab.runs import read_json, run_name, write_json
 from rnnlab.tasks import Task
-from rnnlab.training.logs import EventLog, log_to
+from rnnlab.training.console import log_to
+from rnnlab.training.events import EventLog
 
 log = logging.getLogger("rnnlab")
 

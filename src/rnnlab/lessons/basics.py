@@ -97,7 +97,7 @@ def _bptt(quick: bool, seed: int) -> Finding:
     }
     verdict = (
         f"The parts add up to {total:.12f} of the gradient, and 90 % of it comes from the last {held} of 24 steps; "
-        f"BPTT written by hand agrees with autograd to {hand_error:.0e}."
+        f"BPTT written by hand agrees with autograd to {hand_error:.1g}."
     )
     return Finding(
         numbers=numbers,

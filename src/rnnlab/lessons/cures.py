@@ -118,7 +118,7 @@ def _tbptt(quick: bool, seed: int) -> Finding:
         "gradient that crosses a window's edge": leak,
     }
     verdict = (
-        f"Windows of 8 steps give the same outputs as one of {num_steps} (difference {difference:.0e}) and pass no "
+        f"Windows of 8 steps give the same outputs as one of {num_steps} (difference {difference:.1g}) and pass no "
         f"gradient back ({leak:g}); their gradient is {ratios['default tanh'][3]:.3f} as long as the whole one in a "
         f"default tanh network, and {ratios['IRNN'][3]:.2f} in an IRNN, which remembers longer."
     )

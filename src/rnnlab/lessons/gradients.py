@@ -142,7 +142,7 @@ def _relu(quick: bool, seed: int) -> Finding:
     }
     verdict = (
         f"Inputs eight times as large cut tanh's rate from {found['tanh'][0]:.2f} to {found['tanh'][-1]:.2f} a step; "
-        f"ReLU's stays at {found['relu'][0]:.2f}, to {spread:.0e}."
+        f"ReLU's stays at {found['relu'][0]:.2f} (largest less smallest: {spread:.1g})."
     )
     return Finding(
         numbers=numbers,
@@ -184,7 +184,7 @@ def _identity(quick: bool, seed: int) -> Finding:
     }
     verdict = (
         f"Without input an IRNN's state is the same after {lags} steps (change {kept:g}), and of a gradient "
-        f"{rest['identity, ReLU']:.3f} is left where the default tanh network leaves {rest['default, tanh']:.0e}."
+        f"{rest['identity, ReLU']:.3f} is left where the default tanh network leaves {rest['default, tanh']:.1g}."
     )
     return Finding(
         numbers=numbers,

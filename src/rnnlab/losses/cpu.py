@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.bptt.common import compute_dtype
-from rnnlab.cells.cpu.library import CrossEntropy, address, call, library
-
-_FLOAT32, _FLOAT64, _BFLOAT16 = range(3)
+from rnnlab.cells.cpu import engine
+from rnnlab.cells.cpu.library import CrossEntropy, address, call
 
 
 def run(
@@ -28,18 +27,10 @@ def run(
     grads = [torch.empty_like(tensor) if save and tensor is not None else None for tensor in given]
     tensors = (*given, targets, nats, *grads)
     arguments = CrossEntropy(
-        _arithmetic(h, factors), torch.get_num_threads(), *h.shape, weight.shape[0], ignore_index, scale,
+        engine.arithmetic(h, factors), torch.get_num_threads(), *h.shape, weight.shape[0], ignore_index, scale,
         *(address(tensor) for tensor in tensors),
     )  # fmt: skip
     call("rnnlab_judge", arguments)
     likes = (h, weight, h if bias is None else bias)
     results = [h.new_empty(0) if grad is None else grad.to(like.dtype) for grad, like in zip(grads, likes, strict=True)]
     return nats.to(dtype), *results  # pyright: ignore[reportReturnType]
-
-
-def _arithmetic(h: Tensor, factors: torch.dtype | None) -> int:
-    """Return how products are formed: with bfloat16 factors if they are asked for and the processor multiplies them."""
-    if h.dtype == torch.float64:
-        return _FLOAT64
-    narrow = (factors or h.dtype) == torch.bfloat16
-    return _BFLOAT16 if narrow and library().multiplies_bfloat16 else _FLOAT32

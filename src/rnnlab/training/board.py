@@ -17,8 +17,9 @@ from rnnlab.errors import CannotWriteError
 from rnnlab.inspection.gates import gate_activations, has_gates, saturation
 from rnnlab.schema import plain, walk
 from rnnlab.tasks.base import Scores, Task
+from rnnlab.training.console import log
+from rnnlab.training.events import EventLog
 from rnnlab.training.figures import can_draw, confusion_figure, gates_figure, reliability_figure
-from rnnlab.training.logs import EventLog, log
 from rnnlab.training.projector import shown_token, write_projector
 
 # Engines give the same numbers: no columns of TensorBoard's table of settings.

@@ -133,13 +133,14 @@ def gates_figure(gates: Mapping[str, Tensor], tokens: Sequence[str]) -> Tensor:
         <uint8>(3, height, width).
     """
     from matplotlib import colormaps
+    from matplotlib.figure import Figure
 
     # Pixels and words are placed by hand: four axes with a tick for each token would take three times as long.
     wide = max(_STEP_PIXELS, 400 // len(tokens))
     tall = _UNIT_PIXELS * min(SHOWN_UNITS, next(iter(gates.values())).shape[1])
     left, gap, bottom = 85, 20, 65
     size = np.array([left + wide * len(tokens) + gap, (gap + tall) * len(gates) + bottom])
-    figure = _new_figure(*(size / _DPI))
+    figure = Figure(figsize=tuple(size / _DPI), dpi=_DPI)  # no axes, no margins, which few units have no room for
     pictures = {}
     for row, (name, values) in enumerate(gates.items()):
         shown = values[:, :SHOWN_UNITS].T.float().cpu().numpy()

@@ -23,7 +23,7 @@ from torch import Tensor
 from rnnlab.data.windows import Window
 from rnnlab.errors import ConfigError, out_of_memory
 from rnnlab.models.state import State, choose, detach, restart
-from rnnlab.training.logs import log
+from rnnlab.training.console import log
 from rnnlab.training.recorder import CudaRecorder, Recorder
 from rnnlab.training.update import Made, Update
 

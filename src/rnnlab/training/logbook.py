@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnlab.disk import cannot_write
 from rnnlab.errors import DivergedError
 from rnnlab.tasks.base import Scores
 from rnnlab.training.board import Board
-from rnnlab.training.logs import EventLog, log, write_samples
+from rnnlab.training.console import log
+from rnnlab.training.events import EventLog
 from rnnlab.training.metrics import MetricsFile
 from rnnlab.training.state import TrainingState
 
@@ -118,7 +120,7 @@ class Logbook:
                 log.warning("no samples at step %d: %s", step, error)
             else:
                 board.samples(texts, step)
-                write_samples(self._run, step, texts)
+                _write_samples(self._run, step, texts)
         board.inside(state.model, scored, step)
 
     def tell_evaluation(self, results: dict[str, float]) -> None:
@@ -140,3 +142,17 @@ class Logbook:
             self._files.lines.size()  # no later checkpoint sees to it that they are on the disk
             self._files.board.scores("test", scores, self._state.counters.step)
             self._files.board.end()
+
+
+def _write_samples(run: Path, step: int, texts: list[str]) -> None:
+    """Keep texts in samples/ too, for those who read without TensorBoard.
+
+    Raises:
+        CannotWriteError: the disk does not take them.
+    """
+    path = run / "samples" / f"step-{step:08d}.txt"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -7,7 +7,7 @@ import time
 from rnnlab.data.windows import Window
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.live import live_signals
-from rnnlab.training.logs import log
+from rnnlab.training.console import log
 from rnnlab.training.state import TrainingState
 
 DIAGNOSED_ROWS = 16

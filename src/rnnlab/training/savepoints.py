@@ -16,8 +16,8 @@ from rnnlab.disk import check_space
 from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, UserError
 from rnnlab.training.alone import Processes
 from rnnlab.training.checkpoint import has_saved, load_training, mend_best, save_checkpoint
+from rnnlab.training.console import log
 from rnnlab.training.logbook import Logbook
-from rnnlab.training.logs import log
 from rnnlab.training.state import TrainingState
 
 MAX_ROLLBACKS = 2
@@ -133,10 +133,9 @@ class Savepoints:
         state, rollbacks = self._state, self._state.counters.rollbacks + 1
         state.steps.forget()
         if rollbacks > MAX_ROLLBACKS:
-            lr = state.config.optimizer.lr
             raise DivergedError(
                 f"{error}, after {MAX_ROLLBACKS} roll-backs with half the rate each; the last checkpoint is intact. "
-                f"Try optimizer.lr={lr / 10:g} (now {lr:g}), or a lower trainer.clip_grad_norm"
+                f"{state.calmer}"
             ) from error
         if self._beginning is not None:
             self._take_up(self._beginning)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rnnlab.errors import DivergedError
 from rnnlab.tasks.base import Scores, score
 from rnnlab.training.alone import Processes
 from rnnlab.training.checkpoint import load_model
@@ -79,7 +81,8 @@ class Scoring:
             return False
         tagged = {f"valid/{name}": value for name, value in results.items()}
         state.metrics |= tagged
-        value = results[task.metric]
+        # Where the loss is nan, so are the logits: what an accuracy counts then is no prediction.
+        value = results[task.metric] if math.isfinite(results["loss"]) else math.nan
         if state.counters.note_score(value, higher_is_better=task.higher_is_better):
             state.best_metrics = dict(state.metrics)
         state.schedule.after_evaluation(value)
@@ -103,11 +106,35 @@ class Scoring:
             return None
 
     def test(self) -> None:
-        """Score the test split with the best weights, which the model is left with."""
+        """Score the test split with the best weights, which the model is left with.
+
+        Raises:
+            DivergedError: no evaluation gave a finite score, or this one does not; `metrics` has what it gave.
+        """
         state = self._state
         state.scored_model.load_state_dict(load_model(self._run / "checkpoints", "best"))
         scores = self.score("test")
         results = {f"test/{name}": value for name, value in scores.results().items()}
         state.metrics = {**state.best_metrics, **results}  # of the same weights
+        self._refuse_no_number(results)
         self.details = scores.details()
         self._logbook.end(scores, results)
+
+    def _refuse_no_number(self, results: dict[str, float]) -> None:
+        """Let no run be done that learned nothing anybody could use: steps may be finite where longer texts are not.
+
+        Raises:
+            DivergedError: it did.
+        """
+        state, metric = self._state, self._state.task.metric
+        wrong = next((tag for tag in ("test/loss", f"test/{metric}") if not math.isfinite(results[tag])), None)
+        if state.counters.best_step < 0:
+            what = state.counters.best(f"valid/{metric}")
+        elif wrong is not None:
+            what = f"{wrong} is {results[wrong]} with the best weights, those of step {state.counters.best_step}"
+        else:
+            return
+        raise DivergedError(
+            f"{what}, though training was finite: the weights are saved, but what they compute grows too large. "
+            f"{state.calmer}"
+        )

@@ -98,3 +98,14 @@ class StopSignals:
             self.received = number
             if self._at_once:
                 raise Interrupted(number)
+
+
+def end_with_parent() -> None:
+    """Ask Linux to send this process SIGTERM when the one that started it is gone."""
+    import ctypes
+
+    set_death_signal = 1  # prctl.h: PR_SET_PDEATHSIG
+    try:
+        ctypes.CDLL(None).prctl(set_death_signal, int(signal.SIGTERM))
+    except (OSError, AttributeError):  # another system: it goes on alone
+        return

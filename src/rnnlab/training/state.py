@@ -101,6 +101,12 @@ class TrainingState:
         copies = 2 + num_slots(self.optimizer) + (self.averaged is not None)
         return copies * sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
 
+    @property
+    def calmer(self) -> str:
+        """What to try where numbers have left all bounds."""
+        lr = self.config.optimizer.lr
+        return f"Try optimizer.lr={lr / 10:g} (now {lr:g}), or a lower trainer.clip_grad_norm"
+
     def epochs_done(self) -> float:
         """Passes over the training split so far."""
         counters = self.counters

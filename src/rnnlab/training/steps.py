@@ -26,9 +26,9 @@ from rnnlab.errors import DivergedError, OutOfMemoryError, out_of_memory
 from rnnlab.losses import later_times
 from rnnlab.models.state import State, choose, detach, reset
 from rnnlab.tasks.base import Task
+from rnnlab.training.console import log
 from rnnlab.training.counters import Counters
 from rnnlab.training.graphs import Graphs
-from rnnlab.training.logs import log
 from rnnlab.training.optimizers import Schedule
 from rnnlab.training.parts import Part, nobody_asks
 from rnnlab.training.precision import autocast

@@ -24,9 +24,9 @@ from rnnlab.data.windows import Window
 from rnnlab.errors import CheckpointError, DivergedError, OutOfMemoryError, StoppedError
 from rnnlab.tasks.base import Task
 from rnnlab.training.alone import Alone, Processes
+from rnnlab.training.console import Progress, log
 from rnnlab.training.counters import Counters
 from rnnlab.training.logbook import Logbook
-from rnnlab.training.logs import Progress, log
 from rnnlab.training.looks import Looks
 from rnnlab.training.profiling import Profile
 from rnnlab.training.savepoints import Savepoints
@@ -96,7 +96,7 @@ class Trainer:
 
         Raises:
             DivergedError: losses or gradients were not finite, after going back with lower rates too; no weight has
-                seen one.
+                seen one. Or training was, and its scores are not.
             OutOfMemoryError: a step's windows do not fit; the state before it is saved.
             CannotWriteError: the disk takes no checkpoint; those before verify.
             StoppedError: a signal came; the state is saved.

@@ -28,6 +28,17 @@ def runs(x: Tensor) -> bool:
     return x.device.type == "cpu" and library().functions is not None
 
 
+def arithmetic(x: Tensor, factors: torch.dtype | None = None) -> int:
+    """Return how products are formed: of numbers rounded to `factors`, or else as x has them, as src/engine.h counts.
+
+    Only bfloat16 is rounded to, and only where the processor multiplies it itself.
+    """
+    if x.dtype == torch.float64:
+        return _FLOAT64
+    narrow = (factors or x.dtype) == torch.bfloat16
+    return _BFLOAT16 if narrow and library().multiplies_bfloat16 else _FLOAT32
+
+
 def forward(
     cell: str,
     x: Tensor,
@@ -45,10 +56,14 @@ def forward(
     zoneout_c_share: float,
     clip_state_grad: float,
     reverse: bool,
+    factors: torch.dtype | None = None,
     *,
     save: bool,
 ) -> tuple[Tensor, ...]:
-    """Run a window: y, h_n, c_n (empty but for an LSTM), and for `backward` gates and c, q or h' (else empty)."""
+    """Run a window: y, h_n, c_n (empty but for an LSTM), and for `backward` gates and c, q or h' (else empty).
+
+    Products are formed of numbers rounded to `factors`, or else to x's dtype, if that is bfloat16.
+    """
     dtype = _wide_dtype(x)
     arrays = _inputs(dtype, x, h_0, c_0, weight_ih, weight_hh, lengths, recurrent_mask, zoneout_h, zoneout_c)
     arrays |= {"bias_ih": _wide(bias_ih, dtype), "bias_hh": _wide(bias_hh, dtype)}
@@ -61,7 +76,7 @@ def forward(
         gates = arrays["gates"] = x.new_empty(steps, batch, num_gates * hidden_size, dtype=dtype)
     if save and (num_gates > 1 or zoneout_h is not None or zoneout_h_share > 0):
         saved = arrays["saved"] = torch.empty_like(y)
-    window = _window(cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
+    window = _window(cell, x, arrays, reverse, factors, (zoneout_h_share, zoneout_c_share, clip_state_grad))
     weights = (weight_ih, weight_hh, bias_ih, bias_hh)
     many = steps * batch > _FEW_ROWS
     if not save and many and weight_hh.dtype == dtype and (kept := kept_weights(*weights)) is not None:
@@ -92,6 +107,7 @@ def backward(
     zoneout_c_share: float,
     clip_state_grad: float,
     reverse: bool,
+    factors: torch.dtype | None = None,
     *,
     needs_grad_x: bool,
 ) -> tuple[Tensor, ...]:
@@ -108,7 +124,7 @@ def backward(
     arrays |= {name: tensor for name, tensor in grads.items() if tensor.numel() > 0}
     width = weight_hh.shape[0] + (weight_hh.shape[1] if cell == "gru" else 0)
     arrays["workspace"] = x.new_empty(x.shape[0] * x.shape[1] * width, dtype=dtype)
-    window = _window(cell, x, arrays, reverse, (zoneout_h_share, zoneout_c_share, clip_state_grad))
+    window = _window(cell, x, arrays, reverse, factors, (zoneout_h_share, zoneout_c_share, clip_state_grad))
     call("rnnlab_backward", window)
     dtypes = (x.dtype,) * 3 + (weight_hh.dtype,) * 4
     return tuple(grad.to(dtype) for grad, dtype in zip(grads.values(), dtypes, strict=True))
@@ -127,7 +143,7 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     c = a.new_empty(rows, b.shape[0] if b_transposed else b.shape[1])
     bias = _wide(bias, a.dtype)  # a name of its own: only its address goes on
     product = Product(
-        _arithmetic(a), torch.get_num_threads(), a_transposed, b_transposed, rows, c.shape[1], depth,
+        arithmetic(a), torch.get_num_threads(), a_transposed, b_transposed, rows, c.shape[1], depth,
         address(a), address(b), address(bias), address(c),
     )  # fmt: skip
     call("rnnlab_multiply", product)
@@ -138,8 +154,9 @@ def drop(x: Tensor, seed: int, p: float) -> Tensor:
     """Return x with entries zeroed with probability p, below 1, and the others divided by 1 - p."""
     wide = x.to(_wide_dtype(x)).contiguous().resolve_neg()
     y = torch.empty_like(wide)
-    arithmetic = _FLOAT64 if wide.dtype == torch.float64 else _FLOAT32
-    call("rnnlab_drop", Dropout(arithmetic, torch.get_num_threads(), x.numel(), seed, p, address(wide), address(y)))
+    call(
+        "rnnlab_drop", Dropout(arithmetic(wide), torch.get_num_threads(), x.numel(), seed, p, address(wide), address(y))
+    )
     return y.to(x.dtype)
 
 
@@ -211,18 +228,19 @@ def _check(cell: str, x: Tensor, arrays: Arrays) -> int:
     return hidden_size
 
 
-def _arithmetic(x: Tensor) -> int:
-    if x.dtype == torch.float64:
-        return _FLOAT64
-    return _BFLOAT16 if x.dtype == torch.bfloat16 and library().multiplies_bfloat16 else _FLOAT32
-
-
-def _window(cell: str, x: Tensor, arrays: Arrays, reverse: bool, numbers: tuple[float, float, float]) -> Window:
+def _window(
+    cell: str,
+    x: Tensor,
+    arrays: Arrays,
+    reverse: bool,
+    factors: torch.dtype | None,
+    numbers: tuple[float, float, float],
+) -> Window:
     """Describe a call to the engine, once every shape has been looked at."""
     hidden_size = _check(cell, x, arrays)
     return Window(
         cell=CELLS[cell][0],
-        arithmetic=_arithmetic(x),
+        arithmetic=arithmetic(x, factors),
         reverse=reverse,
         threads=torch.get_num_threads(),
         steps=x.shape[0],

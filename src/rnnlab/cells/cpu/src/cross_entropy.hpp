@@ -91,10 +91,11 @@ template <class P> class CrossEntropy {
     std::vector<T> tops, references;  // the largest score of each row and group of words; what is subtracted
     std::vector<double> sums, totals, target_scores;
 
-    // As many rows as leave h in the second cache, and the exponentials in no more memory than the weight takes,
-    // unless that is little. It depends on no number of threads: each chunk's gradients are a sum.
+    // As many rows as leave h in the third cache, and the exponentials in no more memory than the weight takes, unless
+    // that is little: for each chunk all of the weight is packed and its gradient read and written again. It depends on
+    // no number of threads: each chunk's gradients are a sum.
     int64_t rows_at_once() const {
-        constexpr int64_t cache = 640 << 10, memory = 45 << 20;
+        constexpr int64_t cache = 2 << 20, memory = 45 << 20;
         const int64_t in_cache = cache / std::max<int64_t>(256, elements<P>(depth) * sizeof(E));
         const int64_t weight_bytes = vocabulary * depth * sizeof(T);
         const int64_t panel_bytes = std::max<int64_t>(1, words.count()) * Exponentials<P>::bytes_of_row;

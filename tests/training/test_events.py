@@ -1,22 +1,18 @@
-import errno
-import logging
 import re
 import resource
-import sys
 import time
 
-import pytest
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from rnnlab.training import logs
-from rnnlab.training.logs import EventLog, Progress, log, log_to
+from rnnlab.training.console import log
+from rnnlab.training.events import EVENTS, EventLog
 
 
 def events(folder):
     """(tag, step) of every value in a folder, file after file."""
     found = []
-    for path in sorted(folder.glob(logs.EVENTS)):
+    for path in sorted(folder.glob(EVENTS)):
         for event in EventFileLoader(str(path)).Load():
             found += [(value.tag, event.step) for value in event.summary.value]
     return found
@@ -46,7 +42,7 @@ def test_text_is_shown_as_it_stands(tmp_path):
     log = EventLog(tmp_path)
     log.text("t", "| A2 |\n# B", 0)
     log.close()
-    (path,) = tmp_path.glob(logs.EVENTS)
+    (path,) = tmp_path.glob(EVENTS)
     (value,) = (value for event in EventFileLoader(str(path)).Load() for value in event.summary.value)
     assert value.tensor.string_val[0].decode() == "    | A2 |\n    # B"
 
@@ -71,12 +67,12 @@ def test_a_resumed_log_goes_on_where_the_checkpoint_was_made(tmp_path):
     assert len(offsets) == 1
     write(tmp_path, [2, 3], offsets)
     assert events(tmp_path) == [("train/loss", step) for step in (1, 2, 3)]
-    assert len(list(tmp_path.glob(logs.EVENTS))) == 2
+    assert len(list(tmp_path.glob(EVENTS))) == 2
 
 
 def test_a_record_that_a_kill_cut_in_half_is_gone_after_resuming(tmp_path):
     offsets = write(tmp_path, [1, 2])
-    (path,) = tmp_path.glob(logs.EVENTS)
+    (path,) = tmp_path.glob(EVENTS)
     with path.open("ab") as file:
         file.write(b"\x30\0\0\0\0\0\0\0half of a rec")
     write(tmp_path, [3], offsets)
@@ -107,7 +103,7 @@ def test_files_sort_by_age_even_within_a_second_or_when_the_clock_goes_back(tmp_
         monkeypatch.setattr(time, "time", lambda: 1e9 - 3600 * (step > 6))  # noqa: B023
         write(tmp_path, [step])
     assert [step for _, step in events(tmp_path)] == list(range(12))
-    assert sorted(tmp_path.glob(logs.EVENTS))[0].name.startswith("events.out.tfevents.1000000000.")
+    assert sorted(tmp_path.glob(EVENTS))[0].name.startswith("events.out.tfevents.1000000000.")
 
 
 def test_what_is_written_can_be_watched_soon(tmp_path, monkeypatch):
@@ -145,77 +141,3 @@ def test_a_full_disk_is_told_in_the_users_words_and_hides_no_other_error(tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert re.search(r"cannot write TensorBoard events in .*: File too large; training goes on", caplog.text)
     assert "the last TensorBoard events" in caplog.text
-
-
-@pytest.fixture
-def clean_log():
-    yield
-    for handler in log.handlers[:]:
-        log.removeHandler(handler)
-        handler.close()
-    log.propagate = True
-
-
-@pytest.mark.usefixtures("clean_log")
-def test_lines_go_to_the_console_and_with_times_to_the_runs_file(tmp_path, capsys):
-    log_to(tmp_path)
-    log.info("step %d", 3)
-    assert capsys.readouterr().err == "step 3\n"
-    line = (tmp_path / "rnnlab.log").read_text()
-    assert line.endswith(" INFO step 3\n")
-    assert line[:2] == "20"
-
-
-@pytest.mark.usefixtures("clean_log")
-def test_logging_anew_leaves_the_file_before(tmp_path, capsys):
-    log_to(tmp_path)
-    log_to(None)
-    log.info("only here")
-    assert capsys.readouterr().err == "only here\n"
-    assert (tmp_path / "rnnlab.log").read_text() == ""
-
-
-@pytest.mark.usefixtures("clean_log")
-@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EIO, "I/O error")])
-def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch, error):
-    class Gone:
-        def write(self, text):
-            raise error
-
-        flush = isatty = lambda self: False
-
-    log_to(tmp_path)
-    with monkeypatch.context() as context:
-        context.setattr(sys, "stderr", Gone())
-        log.info("still here")
-    assert "still here" in (tmp_path / "rnnlab.log").read_text()
-
-
-@pytest.mark.usefixtures("clean_log")
-def test_a_terminal_breaks_lines_between_words_and_the_file_none(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "40")
-    log_to(tmp_path)
-    path = "/" + "x" * 50
-    with monkeypatch.context() as context:
-        context.setattr(sys.stderr, "isatty", lambda: True)
-        log.info("step 12  epoch 1.00  valid: loss 0.3893, accuracy 0.8\nsaved in %s", path)
-    shown = "step 12  epoch 1.00  valid: loss 0.3893,\n  accuracy 0.8\nsaved in\n  " + path
-    assert capsys.readouterr().err == shown + "\n"
-    assert "valid: loss 0.3893, accuracy 0.8\n" in (tmp_path / "rnnlab.log").read_text()
-
-
-def test_off_a_terminal_a_line_comes_now_and_then(monkeypatch, caplog, capsys):
-    monkeypatch.setattr(log, "propagate", True)
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    progress = Progress(100, 0)
-    with caplog.at_level(logging.INFO, "rnnlab"):
-        for step in range(1, 81):
-            now[0] = float(step)
-            progress.update(step, 1, {"loss": 0.5})
-    progress.close()
-    progress.close()  # closing twice is fine
-    assert [record.getMessage() for record in caplog.records] == [
-        f"epoch 2  step {step} of 100  loss 0.5" for step in (5, 35, 65)
-    ]
-    assert capsys.readouterr().err == ""
