@@ -137,7 +137,7 @@ ILL = {
         "optimizer.lr=0.05",
         "trainer.max_epochs=2",
     ],
-    "plateau": [*HEALTHY["next_word"], "optimizer.lr=0.15", "trainer.max_epochs=12"],
+    "plateau": [*HEALTHY["next_word"], "optimizer.lr=0.2", "trainer.max_epochs=12"],
     "lr_spent": [
         *HEALTHY["next_word"],
         "scheduler=step",

@@ -5,6 +5,7 @@ A number that a run does not have, because an older rnnlab made it or it ended t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -185,8 +186,10 @@ def _refuse_misfits(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _number(content: Mapping[str, Any], key: str, kind: type) -> Any:
+    """A finite number of a file that anyone may have written; None: it is none."""
     value = content.get(key)
-    return kind(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    return kind(value) if is_number else None
 
 
 def _last_look(curves: Mapping[str, Curve]) -> dict[str, float]:

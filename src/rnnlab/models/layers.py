@@ -76,7 +76,8 @@ def build_embedding(kind: str, vocab_size: int, embedding_size: int, *, is_tied:
     """
     match kind:
         case "learned":
-            embedding = (TiedEmbedding if is_tied else nn.Embedding)(vocab_size, embedding_size)
+            sizes = vocab_size, embedding_size
+            embedding = TiedEmbedding(*sizes) if is_tied else nn.Embedding(*sizes)
             # torch's N(0, 1) makes tied logits of scale sqrt(H); +-0.1 starts near the uniform distribution.
             nn.init.uniform_(embedding.weight, -0.1, 0.1)
             return embedding

@@ -90,7 +90,10 @@ def error(got: Tensor, exact: Tensor) -> float:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 33, 5, 40), (9, 15, 300, 17), (2, 2, 9, 270)])
+# The last two are summed in more than one block of k: of inputs, and of all steps of all rows.
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1), (3, 33, 5, 40), (9, 15, 300, 17), (2, 2, 9, 270), (1, 3, 1100, 5), (60, 20, 5, 9)]
+)
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-13), (torch.float32, 1e-5)])
 def test_every_instruction_set_gives_the_equations_values(
     cell: str, shape: tuple[int, int, int, int], dtype: torch.dtype, bound: float, instruction_set: str
@@ -102,6 +105,16 @@ def test_every_instruction_set_gives_the_equations_values(
         for got, value in zip(run(cell, *inputs, lengths, reverse), exact, strict=True):
             # float64: hundreds of roundings of 1e-16; float32 the same at 6e-8, with a margin for saturated units.
             assert error(got, value) < bound
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_rows_without_a_step_leave_everything_as_it_was(cell: str, instruction_set: str) -> None:
+    x, state, weights = make_inputs(cell, 4, 3, 6, 20, torch.float32)
+    lengths = torch.zeros(3, dtype=torch.int64)
+    for got, value in zip(
+        run(cell, x, state, weights, lengths), wanted(cell, x, state, weights, lengths, False), strict=True
+    ):
+        torch.testing.assert_close(got.double(), value)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -181,7 +194,7 @@ def test_bfloat16_factors_round_products_and_nothing_else(cell: str, monkeypatch
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 33, 300), (50, 20, 513), (200, 65, 3)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 33, 300), (50, 20, 513), (9, 20, 1100), (200, 65, 3)])
 @pytest.mark.parametrize("a_transposed", [False, True])
 @pytest.mark.parametrize("b_transposed", [False, True])
 def test_products_of_matrices(

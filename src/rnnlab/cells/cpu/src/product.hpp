@@ -22,7 +22,7 @@ template <class P> struct Blocks {
 template <class P> int64_t block_depth(int64_t depth) {
     constexpr int64_t deepest = (128 << 10) / (panel_width<P> * sizeof(Element<P>)) * P::depth;
     const int64_t blocks = std::max<int64_t>(1, (depth + deepest - 1) / deepest);
-    return elements<P>((depth + blocks - 1) / blocks) * P::depth;
+    return std::max<int64_t>(1, elements<P>((depth + blocks - 1) / blocks)) * P::depth;
 }
 constexpr int64_t group_bytes = 448 << 10;  // of those blocks of the left factor
 
@@ -33,7 +33,7 @@ template <class P> struct Panels {
 
     Panels(int64_t depth, int64_t columns)
         : depth(depth), columns(columns), block(block_depth<P>(depth)),
-          storage((depth + block - 1) / std::max<int64_t>(1, block) * panels() * panel_elements()) {}
+          storage((depth + block - 1) / block * panels() * panel_elements()) {}
     int64_t panels() const { return Blocks<P>{columns}.count(); }
     int64_t panel_elements() const { return elements<P>(block) * panel_width<P>; }
     Element<P> *panel(int64_t k0, int64_t j) { return storage.data() + (k0 / block * panels() + j) * panel_elements(); }
