@@ -77,8 +77,9 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def no_handlers_left():
-    """A command logs to the stderr of its test; the next test has another."""
+    """A command logs to the stderr of its test; the next test has another, and finds the loggers as they were."""
     yield
+    logging.getLogger("rnnlab").propagate = True
     for log in (logging.getLogger("rnnlab"), logging.getLogger()):
         for handler in [*log.handlers]:
             if log.name == "rnnlab" or type(handler) is logging.StreamHandler:  # the root has pytest's own, too
