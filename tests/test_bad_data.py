@@ -260,7 +260,9 @@ def test_a_file_to_predict_from_is_read_as_strictly(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(logging.getLogger("rnnlab"), "handlers", [])  # as in a process that has trained nothing
+    # As in a process that has trained nothing: warnings go to stderr, not to pytest's handlers at the root.
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", False)
     (tmp_path / "texts").write_bytes(content)
     capsys.readouterr()
     assert main(["predict", "run=sentiment", f"file={tmp_path / 'texts'}", "--json"]) == code
