@@ -60,10 +60,10 @@ def set_up(threads: int, *, keep_memory: bool, processes: int = 1) -> SetUp:
 def quiet_idle_threads() -> bool:
     """Let idle OpenMP threads sleep after a moment instead of spin, unless the user has said how they shall wait.
 
-    Threads that spin on slow a shared machine many times over. Threads that sleep at once have to be woken for each of
-    the some sixty parallel parts of a step: on two cores of a Zen 4, a word model's step of 88 ms took 3 more. With the
-    moment, of about a tenth of a millisecond, steps beside a busy loop on each core are no slower than without.
-    OpenMP reads this once, when torch loads.
+    Threads that spin on slow a shared machine many times over. Threads that sleep at once have to be woken for each
+    parallel part of a step: on two cores of a Zen 4, a word model's step of 88 ms took 3 more. With the moment, of a
+    tenth of a millisecond or so, steps beside a busy loop on each core are no slower than without. OpenMP reads this
+    once, when torch loads.
 
     Returns:
         Whether this process's environment was changed.
