@@ -62,6 +62,9 @@ class LostRankError(UserError):
     exit_code = 10
 
 
+STOP_CODES = (129, 130, 143)  # of a run that a signal stopped: SIGHUP, SIGINT, SIGTERM
+
+
 class StoppedError(UserError):
     """A signal stopped the run after its state was saved."""
 

@@ -17,9 +17,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rnnlab.disk import cannot_write, probe
-from rnnlab.errors import CannotWriteError, ConfigError, FolderInUseError
+from rnnlab.errors import STOP_CODES, CannotWriteError, ConfigError, FolderInUseError
 from rnnlab.json_files import read_json, sync_folder, write_json
 from rnnlab.run_lock import LOCK, UNFINISHED, lock_run
 
@@ -30,6 +31,7 @@ __all__ = [
     "is_run",
     "outputs_root",
     "read_json",
+    "record_result",
     "run_folders",
     "run_name",
     "run_names",
@@ -113,6 +115,25 @@ def create_run(name: str, *, exact: bool) -> Path:
         mistake = cannot_write(folder, error, "to") if isinstance(error, OSError) else error
         raise CannotWriteError(f"{mistake}; set RNNLAB_OUTPUTS to another folder") from None
     return folder
+
+
+def record_result(folder: Path, status: str, facts: Mapping[str, Any], error: BaseException | None = None) -> None:
+    """Write result.json.
+
+    Args:
+        folder: the run's folder.
+        status: running, done, or failed; an error that is a stop after saving makes it stopped.
+        facts: metrics, steps, seconds and so on.
+        error: what ended the run, if it failed.
+    """
+    exit_code: int | None = 0 if status == "done" else None
+    if error is not None:
+        of_this_kind = 130 if isinstance(error, KeyboardInterrupt) else 1
+        exit_code = getattr(error, "exit_code", of_this_kind)
+        status = "stopped" if exit_code in STOP_CODES else "failed"
+        facts = {**facts, "error": f"{type(error).__name__}: {error}"[:500]}
+    stands = {"status": status, "exit_code": exit_code, "pid": os.getpid()}
+    write_json(folder / "result.json", {**stands, **facts, **stands})  # the facts may be of a result before
 
 
 def telling_name(values: Mapping[str, str], choices: Collection[str] = ("model", "task", "optimizer")) -> str:

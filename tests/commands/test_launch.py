@@ -17,6 +17,7 @@ from rnnlab.cli import main
 from rnnlab.commands import _launch
 from rnnlab.commands._launch import _Ranks
 from rnnlab.errors import LostRankError, UserError
+from rnnlab.runs import read_json, record_result, write_json
 from rnnlab.training.place import STORE, Place, environment, this_place
 
 WAIT = 120  # seconds; nothing is that slow, and nothing hangs
@@ -183,6 +184,30 @@ def test_a_rank_that_failed_is_named(codes, code, words, ranks, capfd):
     assert caught.value.exit_code == code
     assert ("Traceback" in capfd.readouterr().err) == ("bug" in codes)  # a bug's is shown whole
     assert isinstance(caught.value, LostRankError) == (code == 10)
+
+
+@pytest.mark.parametrize("codes", [("wait", "-9"), ("-9", "10"), ("10", "3")])
+def test_the_result_of_a_first_process_that_could_not_tell_it_is_written(codes, ranks, outputs):
+    folder = outputs / "my run"
+    folder.mkdir(parents=True)
+    write_json(folder / "run.json", {"format": 1})
+    record_result(folder, "running", {"steps": 7})
+    with pytest.raises(UserError) as caught:
+        ranks(*codes).run()
+    result = read_json(folder / "result.json")
+    assert (result["status"], result["exit_code"]) == ("failed", caught.value.exit_code)
+    assert (result["steps"], result["pid"]) == (7, os.getpid())
+    assert result["error"] == f"{type(caught.value).__name__}: {caught.value}"
+
+
+def test_a_result_that_the_first_process_has_written_stays(ranks, outputs):
+    folder = outputs / "my run"
+    folder.mkdir(parents=True)
+    write_json(folder / "run.json", {"format": 1})
+    record_result(folder, "failed", {}, LostRankError("as the first process saw it"))
+    with pytest.raises(LostRankError):
+        ranks("10", "-9").run()
+    assert read_json(folder / "result.json")["error"] == "LostRankError: as the first process saw it"
 
 
 def test_a_signal_is_passed_on_and_a_rank_that_could_not_catch_it_has_not_failed(ranks):

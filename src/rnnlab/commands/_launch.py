@@ -11,16 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.compose import Request
-from rnnlab.errors import CannotWriteError, ConfigError, LostRankError, UserError
+from rnnlab.errors import STOP_CODES, CannotWriteError, ConfigError, LostRankError, UserError
 from rnnlab.hardware import usable_cores
+from rnnlab.run_lock import lock_run
 from rnnlab.run_lookup import find_run
-from rnnlab.runs import read_json
+from rnnlab.runs import read_json, record_result
 from rnnlab.training.place import STORE, Place, environment, this_place
 from rnnlab.training.signals import StopSignals
 
@@ -28,7 +30,6 @@ POLL_SECONDS = 0.05
 MANY = 16  # processes that are started without being asked for, though there are fewer cores
 GRACE_SECONDS = 5.0  # for the others to notice that one has failed; what they write is whole or not there
 _LAST_BYTES = 1 << 14
-_STOPPED = (129, 130, 143)
 _NAME = "run"  # file in the store: the run's name, told by the first rank
 _KEY = "trainer.devices"
 
@@ -128,7 +129,7 @@ class _Rank:
     @property
     def has_failed(self) -> bool:
         """Whether it ended by a fault of its own."""
-        fine = (None, 0, LostRankError.exit_code, *_STOPPED)
+        fine = (None, 0, LostRankError.exit_code, *STOP_CODES)
         return self.code not in fine and not self.is_ended_by_us
 
 
@@ -163,7 +164,11 @@ class _Ranks:
                 self._watch(signals)
             finally:  # a second Ctrl-C, or a bug: none is left behind
                 self._end_all()
-        return self._judge(signals)
+        try:
+            return self._judge(signals)
+        except UserError as error:
+            self._record(error)
+            raise
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         place = Place(number, self._number, number, self._number, self._store)
@@ -230,7 +235,7 @@ class _Ranks:
         if first.has_failed and first.code > 0:
             return first.code
         if failed is None and signals.received is not None:
-            return first.code if first.code in (0, *_STOPPED) else signals.exit_code
+            return first.code if first.code in (0, *STOP_CODES) else signals.exit_code
         if failed is None and first.code >= 0 and first.code != LostRankError.exit_code:
             return first.code
         if failed is None:
@@ -249,12 +254,25 @@ class _Ranks:
         error.exit_code = failed.code
         raise error
 
-    def _advice(self) -> str:
+    def _record(self, error: UserError) -> None:
+        """Write how the run ended where its first process did not: it was killed, or did not notice in its time."""
+        with suppress(UserError):  # no run yet, or another process has gone on with it
+            folder = find_run(self._run_name())
+            with lock_run(folder):
+                result = read_json(folder / "result.json")
+                if result.get("status") == "running":
+                    record_result(folder, "failed", result, error)
+
+    def _run_name(self) -> str:
+        """The run's name; empty if it has no folder yet."""
         try:
-            run = (self._store / _NAME).read_text(encoding="utf-8")
-        except OSError:  # none has a folder yet
+            return (self._store / _NAME).read_text(encoding="utf-8")
+        except OSError:
             return ""
-        return f", what was saved is whole; go on: rnnlab train resume={quote(run)}"
+
+    def _advice(self) -> str:
+        run = self._run_name()
+        return f", what was saved is whole; go on: rnnlab train resume={quote(run)}" if run else ""
 
     def _log(self, number: int) -> Path:
         return self._store / f"rank-{number}.log"

@@ -1,8 +1,7 @@
-"""What a run's folder says about the run: what was asked, what was built, how it stands."""
+"""What a run's folder says about the run: what was asked and what was built."""
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import time
@@ -19,8 +18,6 @@ from rnnlab.commandline.compose import Request
 from rnnlab.models import LanguageModel
 from rnnlab.runs import run_name, write_json
 from rnnlab.tasks import Task
-
-STOPPED = (129, 130, 143)
 
 
 def record_run(folder: Path, request: Request, task: Task, facts: dict[str, Any]) -> None:
@@ -49,24 +46,6 @@ def record_run(folder: Path, request: Request, task: Task, facts: dict[str, Any]
             **facts,
         },
     )
-
-
-def record_result(folder: Path, status: str, facts: dict[str, Any], error: BaseException | None = None) -> None:
-    """Write result.json.
-
-    Args:
-        folder: the run's folder.
-        status: running, done, or failed; an error that is a stop after saving makes it stopped.
-        facts: metrics, steps, seconds and so on.
-        error: what ended the run, if it failed.
-    """
-    exit_code: int | None = 0 if status == "done" else None
-    if error is not None:
-        of_this_kind = 130 if isinstance(error, KeyboardInterrupt) else 1
-        exit_code = getattr(error, "exit_code", of_this_kind)
-        status = "stopped" if exit_code in STOPPED else "failed"
-        facts = {**facts, "error": f"{type(error).__name__}: {error}"[:500]}
-    write_json(folder / "result.json", {"status": status, "exit_code": exit_code, "pid": os.getpid(), **facts})
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -20,7 +20,7 @@ from rnnlab.commands._finished import build_model, check_corpus, check_size, res
 from rnnlab.commands._first_look import dry_run, measure_bptt_len
 from rnnlab.commands._launch import is_supervised, tell_name
 from rnnlab.commands._processes import follow, read_corpus, ready
-from rnnlab.commands._record import arithmetic_share, num_parameters, record_result, record_run
+from rnnlab.commands._record import arithmetic_share, num_parameters, record_run
 from rnnlab.commands._tables import print_scores
 from rnnlab.commands.diagnose import last_lines
 from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig
@@ -31,7 +31,7 @@ from rnnlab.hardware import SetUp, matrix_rate
 from rnnlab.run_list import summarize
 from rnnlab.run_lock import lock_run
 from rnnlab.run_lookup import find_run
-from rnnlab.runs import begin_run, check_free, read_json, run_name, telling_name
+from rnnlab.runs import begin_run, check_free, read_json, record_result, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.alone import Processes

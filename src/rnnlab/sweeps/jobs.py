@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.config import NO_HYPERPARAMETERS
-from rnnlab.errors import UserError
+from rnnlab.errors import STOP_CODES, UserError
 from rnnlab.run_lock import lock_run
 from rnnlab.runs import is_run, outputs_root, read_json, telling_name
 from rnnlab.wording import better
@@ -25,7 +25,6 @@ _TAIL_BYTES = 8192
 _DIVERGED = 5
 # How a job can end for good: run again, it would come to the same.
 FINAL = ("done", "pruned", "diverged")
-_STOPPED = (129, 130, 143)
 _SAVED = ("id", "configuration", "data", "varied", "overrides", "options", "status", "exit_code", "reason")
 
 
@@ -128,7 +127,7 @@ class Job:
             return
         last = last_line(self.log)
         self.reason = last.removeprefix("error: ") or f"exit code {code}"
-        if self.exit_code in _STOPPED:
+        if self.exit_code in STOP_CODES:
             self.status = "stopped"
             if code < 0:
                 self.reason = f"stopped by {signal.Signals(-code).name} before its first step"
