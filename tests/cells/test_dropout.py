@@ -127,6 +127,12 @@ def test_the_module_refuses_what_is_no_share_and_shows_p():
     assert module(x) is x
 
 
+@pytest.mark.parametrize("p", [-0.5, 1.5, math.nan])
+def test_the_function_refuses_what_is_no_share_as_torchs_does(p, path):
+    with pytest.raises(ValueError, match=f"p must be from 0 to 1, got {p}"):
+        dropout(torch.ones(3), p)
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, in its first jvp
 def test_forward_mode_keeps_its_tangents():
     x = torch.randn(40, dtype=torch.float64)

@@ -90,6 +90,13 @@ def test_no_row_with_a_target_and_no_row_at_all_give_zero() -> None:
         assert all(torch.all(g == 0) for g in torch.autograd.grad(loss, (h, weight, bias)))
 
 
+def test_one_state_without_other_dimensions_is_one_row() -> None:
+    (h, weight, bias), targets = make(1, 5, 7)
+    loss = linear_cross_entropy(h[0], weight, bias, targets[0])
+    assert torch.equal(loss, linear_cross_entropy(h, weight, bias, targets))
+    assert torch.autograd.grad(loss, h)[0].shape == h.shape
+
+
 def test_nan_in_a_row_reaches_the_loss() -> None:
     (h, weight, bias), targets = make(4, 5, 40, torch.float32)
     with torch.no_grad():
@@ -195,6 +202,10 @@ def test_autocast_rounds_the_factors_and_nothing_else() -> None:
     [
         ({"targets": torch.tensor([0, 4])}, "targets must be from 0 to 3, or ignore_index=-100, got 4"),
         ({"targets": torch.tensor([-1, 3])}, "targets must be from 0 to 3, or ignore_index=-100, got -1"),
+        # Read as int64, half of the targets would stand behind the end of the tensor.
+        ({"targets": torch.tensor([0, 1], dtype=torch.int32)}, "targets must be int64, got torch.int32; use"),
+        ({"targets": torch.tensor([0, 1], dtype=torch.uint8)}, "targets must be int64, got torch.uint8; use"),
+        ({"targets": torch.tensor([0.0, 1.0])}, "targets must be int64, got torch.float32; use targets.long()"),
         ({"targets": torch.tensor([0])}, "wanted h (..., H), weight (V, H) and targets (...), got (2, 3), (4, 3) and"),
         ({"weight": torch.zeros(4, 2)}, "wanted h (..., H), weight (V, H) and targets (...), got (2, 3), (4, 2) and"),
         ({"bias": torch.zeros(3)}, "bias must be (4,) for these weights, got (3,)"),

@@ -33,7 +33,12 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         x: any shape.
         p: from 0 to 1.
         training: if not, x is returned as it is.
+
+    Raises:
+        ValueError: p is not from 0 to 1.
     """
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be from 0 to 1, got {p}")
     if not training or p == 0:
         return x
     is_plain = type(x) in (Tensor, nn.Parameter) and not (is_watched() or have_tangents(x))

@@ -58,6 +58,8 @@ def linear_cross_entropy(
             "wanted h (..., H), weight (V, H) and targets (...), "
             f"got {tuple(h.shape)}, {tuple(weight.shape)} and {tuple(targets.shape)}"
         )
+    if targets.dtype != torch.int64:  # the engine reads addresses
+        raise ValueError(f"targets must be int64, got {targets.dtype}; use targets.long()")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"bias must be {tuple(weight.shape[:1])} for these weights, got {tuple(bias.shape)}")
     device, factors = h.device.type, None
@@ -70,7 +72,7 @@ def linear_cross_entropy(
             "linear_cross_entropy has no forward-mode differentiation; use torch's linear and cross_entropy"
         )
     save = needs_grad(h, weight, bias)
-    arguments = (h.flatten(0, -2), weight, bias, targets.flatten(), ignore_index, factors, save)
+    arguments = (h.reshape(targets.numel(), h.shape[-1]), weight, bias, targets.flatten(), ignore_index, factors, save)
     if is_watched():
         return torch.ops.rnnlab.linear_cross_entropy(*arguments, 1.0)[0]
     # torch's own way to an op costs 0.2 ms a call. The factor costs nothing in the engine; elsewhere it is a pass of

@@ -79,11 +79,16 @@ def test_token_by_token_gives_the_windows_values(cell: str, rows: int) -> None:
         torch.testing.assert_close(got, value, rtol=1e-13, atol=1e-14)
 
 
-def test_weights_that_changed_are_packed_anew(packings: list[int]) -> None:
+# torch counts no version for what its fused optimizers write.
+@pytest.mark.parametrize("options", [{}, {"foreach": True}, {"fused": True}], ids=["plain", "foreach", "fused"])
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_weights_that_changed_are_packed_anew(
+    kind: type[torch.optim.Optimizer], options: dict[str, bool], packings: list[int]
+) -> None:
     layer, steps, kept = GRU(5, 20, backend="cpu"), torch.randn(3, ROWS, 5), KeptWeights()
     before = draw(layer, steps, kept)
     assert len(packings) == 1
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    optimizer = kind(layer.parameters(), lr=0.1, **options)  # pyright: ignore[reportCallIssue]
     layer(steps)[0].sum().backward()
     optimizer.step()
     after = draw(layer, steps, kept)

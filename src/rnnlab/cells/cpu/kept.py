@@ -5,18 +5,20 @@ Packing costs as much as reading the weights some ten times, and reading them is
 
 from __future__ import annotations
 
+import functools
 from contextvars import ContextVar
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rnnlab.cells.cpu.library import PackedWeights, Window
 
 
 class _Kept(NamedTuple):
     weights: tuple[Tensor | None, ...]  # held, so that no other tensor takes their addresses
-    versions: tuple[int, ...]
+    versions: tuple[int, ...]  # of the weights, after the number of optimizers' steps
     packed: PackedWeights
 
 
@@ -40,6 +42,7 @@ class KeptWeights:
 
     def __enter__(self) -> Self:
         """Serve the calls of this thread (or task) from here on."""
+        _count_optimizer_steps()
         self._outer.append(_active.get())
         _active.set(self)
         return self
@@ -51,11 +54,25 @@ class KeptWeights:
     def find(self, window: Window, weights: tuple[Tensor | None, ...]) -> PackedWeights:
         """Return these weights packed for the window's cell, arithmetic and sizes, which hold their addresses."""
         key = (window.cell, window.arithmetic, *(None if w is None else w.data_ptr() for w in weights))
-        versions = tuple(0 if w is None else w._version for w in weights)
+        versions = (_steps, *(0 if w is None else w._version for w in weights))
         found = self._kept.get(key)
         if found is None or found.versions != versions:
             found = self._kept[key] = _Kept(weights, versions, PackedWeights(window))
         return found.packed
+
+
+_steps = 0
+
+
+@functools.cache
+def _count_optimizer_steps() -> None:
+    """Count the steps of all optimizers from here on: torch's fused ones write weights without a new version."""
+
+    def count(*_: object) -> None:
+        global _steps
+        _steps += 1
+
+    register_optimizer_step_post_hook(count)
 
 
 _active: ContextVar[KeptWeights | None] = ContextVar("kept_weights", default=None)
