@@ -92,6 +92,13 @@ def test_gradients_pass_where_values_did(path):
     torch.testing.assert_close(grad.t() * x.t(), y, rtol=1e-15, atol=0.0)
 
 
+def test_many_gradients_asked_for_at_once_pass_one_mask(path):
+    x, many = torch.randn(5, 7, dtype=torch.float64, requires_grad=True), torch.randn(3, 5, 7, dtype=torch.float64)
+    y = dropout(x, 0.4)
+    (grads,) = torch.autograd.grad(y, x, many, is_grads_batched=True)
+    torch.testing.assert_close(grads, many * (y != 0) / 0.6, rtol=1e-15, atol=0.0)
+
+
 def test_nothing_happens_without_training_or_without_a_share(path):
     x = torch.ones(9)
     assert dropout(x, 0.5, training=False) is x

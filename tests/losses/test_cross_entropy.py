@@ -162,6 +162,16 @@ def test_gradients_of_two_calls_add_up() -> None:
         assert error(leaf.grad, exact) < 1e-14
 
 
+def test_many_gradients_may_be_asked_for_at_once() -> None:
+    leaves, targets = make(6, 5, 12)
+    factors = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    loss = linear_cross_entropy(*leaves, targets)
+    at_once = torch.autograd.grad(loss, leaves, factors, is_grads_batched=True)
+    for got, exact in zip(at_once, oracle(leaves, targets)[1:], strict=True):
+        for one, factor in zip(got, factors, strict=True):
+            assert error(one, factor * exact) < 1e-14
+
+
 def test_only_what_asks_for_a_gradient_gets_one() -> None:
     (h, weight, bias), targets = make(6, 5, 12)
     linear_cross_entropy(h.detach(), weight, bias.detach(), targets).backward()
@@ -181,6 +191,8 @@ def test_forward_mode_is_refused_and_not_forgotten() -> None:
     (h, weight, _), targets = make(4, 3, 5)
     with pytest.raises(NotImplementedError, match="no forward-mode differentiation"):
         torch.func.jvp(lambda x: linear_cross_entropy(x, weight.detach(), None, targets), (h.detach(),), (h.detach(),))
+    with pytest.raises(NotImplementedError, match=r"no torch\.func\.grad; use torch's linear and cross_entropy"):
+        torch.func.grad(lambda x: linear_cross_entropy(x, weight.detach(), None, targets))(h.detach())
 
 
 def test_autocast_rounds_the_factors_and_nothing_else() -> None:

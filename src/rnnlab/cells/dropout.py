@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rnnlab.cells.cpu import engine
-from rnnlab.cells.ops import have_tangents, is_watched
+from rnnlab.cells.ops import have_tangents, is_batched, is_watched
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
@@ -80,4 +80,6 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:  # pyright: ignore
+        if is_batched(grad):  # many gradients of one mask
+            return grad * engine.drop(torch.ones(grad.shape, dtype=grad.dtype), ctx.seed, ctx.p), None, None
         return _Dropped.apply(grad, ctx.seed, ctx.p), None, None  # pyright: ignore

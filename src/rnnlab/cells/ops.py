@@ -93,6 +93,12 @@ def is_watched() -> bool:
     return _is_transformed()
 
 
+def is_batched(tensor: Tensor) -> bool:
+    """Return whether torch runs one call for many tensors: a backward pass with `is_grads_batched`, unseen by others."""
+    functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    return functorch.is_legacy_batchedtensor(tensor) or functorch.is_batchedtensor(tensor)
+
+
 def _is_transformed() -> bool:
     return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 

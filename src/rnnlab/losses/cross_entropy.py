@@ -23,7 +23,7 @@ from torch import Tensor
 from rnnlab.cells.bptt.common import compute_dtype
 from rnnlab.cells.cpu import engine
 from rnnlab.cells.define import define_op
-from rnnlab.cells.ops import have_tangents, is_watched, needs_grad
+from rnnlab.cells.ops import FORWARD_MODE, FUNC_GRAD, is_batched, is_watched, needs_grad, transform
 from rnnlab.losses import chunks, cpu
 
 
@@ -50,6 +50,7 @@ def linear_cross_entropy(
 
     Raises:
         ValueError: shapes or dtypes do not fit, or a target is out of range (on a GPU the loss becomes nan instead).
+        NotImplementedError: forward-mode differentiation or torch.func.grad goes through the call.
 
     Source of the chunks: Hsu et al. 2024, Liger Kernel, section 3.2.
     """
@@ -67,10 +68,8 @@ def linear_cross_entropy(
         factors = torch.get_autocast_dtype(device)
     if factors is None and h.dtype != weight.dtype:
         raise ValueError(f"h and weight must have one dtype outside autocast, got {h.dtype} and {weight.dtype}")
-    if have_tangents(h, weight, bias):
-        raise NotImplementedError(
-            "linear_cross_entropy has no forward-mode differentiation; use torch's linear and cross_entropy"
-        )
+    if (lacking := transform(h, weight, bias)) in (FORWARD_MODE, FUNC_GRAD):
+        raise NotImplementedError(f"linear_cross_entropy has no {lacking}; use torch's linear and cross_entropy")
     save = needs_grad(h, weight, bias)
     arguments = (h.reshape(targets.numel(), h.shape[-1]), weight, bias, targets.flatten(), ignore_index, factors, save)
     if is_watched():
@@ -152,7 +151,7 @@ def _gradients(ctx: Any, grad_nats: Tensor | None, *others: Tensor | None) -> tu
     if not ctx.saved:
         raise RuntimeError("rnnlab::linear_cross_entropy was called with save=False; gradients need save=True")
     saved, factor = ctx.saved_tensors, grad_nats if ctx.scale == 1 else grad_nats / ctx.scale
-    in_place = _is_last_use()
+    in_place = _is_last_use() and not is_batched(grad_nats)
     # What was foreseen is in them. (The factor is looked at on the CPU alone: a GPU would have to be waited for.)
     is_done = in_place and ctx.scale != 1 and bool(grad_nats == grad_nats.new_tensor(ctx.scale))
     scale = _leave if is_done else _scale_in_place if in_place else torch.mul

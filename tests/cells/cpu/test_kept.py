@@ -99,6 +99,19 @@ def test_weights_that_changed_are_packed_anew(
     assert torch.equal(after[0], draw(fresh, steps, KeptWeights())[0])
 
 
+def test_the_memory_of_weights_that_were_converted_is_given_to_no_other() -> None:
+    layer, kept = GRU(5, 20, backend="cpu"), KeptWeights()
+    addresses = {p.data_ptr() for p in layer.parameters()}
+    draw(layer, torch.randn(1, ROWS, 5), kept)
+    layer.half().float()  # other memory, with other numbers in it; the layer's own may be free now
+    others = [torch.empty_like(p) for p in layer.parameters() for _ in range(8)]
+    assert addresses.isdisjoint(tensor.data_ptr() for tensor in [*layer.parameters(), *others])
+    fresh = GRU(5, 20, backend="cpu")
+    fresh.load_state_dict(layer.state_dict())
+    steps = torch.randn(3, ROWS, 5)
+    assert torch.equal(draw(layer, steps, kept)[0], draw(fresh, steps, KeptWeights())[0])
+
+
 def test_calls_with_gradients_or_few_rows_keep_nothing(packings: list[int]) -> None:
     layer = LSTM(5, 20, backend="cpu")
     with KeptWeights():

@@ -17,7 +17,7 @@ from rnnlab.cells.cpu.library import PackedWeights, Window
 
 
 class _Kept(NamedTuple):
-    weights: tuple[Tensor | None, ...]  # held, so that no other tensor takes their addresses
+    held: list[Tensor | None]  # the weights' memory as it was, so that no other tensor takes their addresses
     versions: tuple[int, ...]  # of the weights, after the number of optimizers' steps
     packed: PackedWeights
 
@@ -57,7 +57,9 @@ class KeptWeights:
         versions = (_steps, *(0 if w is None else w._version for w in weights))
         found = self._kept.get(key)
         if found is None or found.versions != versions:
-            found = self._kept[key] = _Kept(weights, versions, PackedWeights(window))
+            # Detached: `layer.half()` gives a parameter other memory, and would give this one back.
+            held = [None if w is None else w.detach() for w in weights]
+            found = self._kept[key] = _Kept(held, versions, PackedWeights(window))
         return found.packed
 
 
