@@ -94,7 +94,7 @@ def is_watched() -> bool:
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Return whether torch runs one call for many tensors: a backward pass with `is_grads_batched`, unseen by others."""
+    """Return whether a tensor stands for many: in a backward pass with `is_grads_batched`, unseen by `is_watched`."""
     functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
     return functorch.is_legacy_batchedtensor(tensor) or functorch.is_batchedtensor(tensor)
 
