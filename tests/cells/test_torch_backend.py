@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from rnnlab.cells import GRU, LSTM, RNN, torch_backend
 
-LAYERS = {"rnn_tanh": RNN, "lstm": LSTM, "gru": GRU}
+LAYERS = {"rnn_tanh": RNN, "rnn_relu": partial(RNN, nonlinearity="relu"), "lstm": LSTM, "gru": GRU}
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,23 @@ def test_the_final_cell_states_gradient_crosses_padding_bit_for_bit() -> None:
     (grad,) = torch.autograd.grad((c_n[0, 0] * weight).sum(), c_0)
     assert torch.equal(grad[0, 0], weight)
     assert not grad[0, 1].any()
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_state_that_would_overflow_in_padding_spoils_no_gradient(bidirectional: bool) -> None:
+    layer = RNN(3, 4, 2, "relu", bidirectional=bidirectional, backend="torch")
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            parameter.copy_(3 * torch.eye(4) if name.startswith("weight_hh") else parameter.abs())
+    x = torch.rand(200, 1, 3)  # 3^200 is beyond float32
+    short, gradients = layer(x[:2])[0], []
+    for inputs, lengths in ((x[:2], None), (x, torch.tensor([2]))):
+        layer.zero_grad()
+        y, _ = layer(inputs, None, lengths)
+        torch.testing.assert_close(y[:2], short)
+        y.sum().backward()
+        gradients.append([p.grad.clone() for p in layer.parameters()])
+    torch.testing.assert_close(*gradients)  # the same sums in another order
 
 
 def test_flattening_weights_off_cuda_changes_nothing() -> None:

@@ -3,7 +3,7 @@
 On a CPU torch.nn serves a PackedSequence several times slower than a dense batch, and on CUDA packing waits for the
 device, to read the lengths. Here a padded batch runs as a dense one: in reverse each row's valid part is flipped first,
 final hidden states are picked at each row's last step, and an LSTM carries its cell state through padding by one more
-input feature, see `_guard_cell_state`.
+input feature, see `_guard_cell_state`. So does a ReLU network its zeros, see `_guard_relu_state`.
 
 Shapes: T steps, B batch, I input_size, H hidden_size, D directions, L layers.
 """
@@ -41,6 +41,8 @@ def run_direction(
         x = _PermuteTime.apply(x, flip)
     if cell == "lstm":
         x, weights = _guard_cell_state(x, weights, padded)
+    elif cell == "rnn_relu":
+        x, weights = _guard_relu_state(x, weights, padded)
     y, after = _dense(cell, x, state, weights)
     last = (lengths - 1).clamp(min=0).view(1, -1, 1).expand(1, -1, y.shape[2])
     h_n = torch.where((lengths > 0).unsqueeze(1), y.gather(0, last).squeeze(0), state[0])
@@ -125,6 +127,20 @@ def _guard_cell_state(x: Tensor, weights: Weights, padded: Tensor) -> tuple[Tens
     hidden_size = weights.weight_hh.shape[1]
     guard = weights.weight_ih.new_zeros(4, hidden_size)
     guard[0], guard[1] = -_SATURATING, _SATURATING
+    return _with_feature(x, weights, padded, guard.flatten())
+
+
+def _guard_relu_state(x: Tensor, weights: Weights, padded: Tensor) -> tuple[Tensor, Weights]:
+    """Add an input feature that is 1 at padding and makes the state 0 there, value and slope.
+
+    A state that grows from step to step would overflow where nobody looks, and 0 times infinity is a gradient of nan.
+    """
+    rows = weights.weight_ih.shape[0]
+    return _with_feature(x, weights, padded, weights.weight_ih.new_full((rows,), -torch.finfo(x.dtype).max / 2))
+
+
+def _with_feature(x: Tensor, weights: Weights, padded: Tensor, guard: Tensor) -> tuple[Tensor, Weights]:
+    """Append to each input whether it is padding, (T, B, 1), and to W_ih what that does to the gates, (G*H,)."""
     x = torch.cat([x, padded.to(x.dtype)], dim=2)
     return x, weights._replace(weight_ih=torch.cat([weights.weight_ih, guard.view(-1, 1)], dim=1))
 
