@@ -250,6 +250,17 @@ def test_the_state_may_be_given_under_torchs_name(cell: str, backend: str) -> No
 
 
 @every_cell
+def test_what_a_layer_was_built_with_is_read_as_from_torchs(cell: str) -> None:
+    ours, theirs = PAIRS[cell]
+    variants = [{}, {"nonlinearity": "relu"}] if cell == "RNN" else [{}]
+    for more in variants:
+        arguments = {"num_layers": 2, "bias": False, "batch_first": True, "dropout": 0.25, "bidirectional": True} | more
+        layer, wanted = ours(3, 4, **arguments), theirs(3, 4, **arguments)
+        for name in ("input_size", "hidden_size", *arguments, "proj_size", "mode"):
+            assert getattr(layer, name) == getattr(wanted, name), name
+
+
+@every_cell
 def test_all_weights_are_listed_as_in_torch(cell: str) -> None:
     for bias in (True, False):
         layer, wanted = (kind(3, 4, 2, bias=bias, bidirectional=True) for kind in PAIRS[cell])

@@ -29,6 +29,7 @@ class RecurrentParameters(nn.Module):
 
     num_gates: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]] = ("h_0",)
+    proj_size: ClassVar[int] = 0  # for code that asks a layer of torch.nn's what it is
 
     def __init__(
         self,
@@ -86,6 +87,11 @@ class RecurrentParameters(nn.Module):
     def num_directions(self) -> int:
         """1, or 2 if bidirectional."""
         return 2 if self.bidirectional else 1
+
+    @property
+    def mode(self) -> str:
+        """torch.nn's name of the recurrence: RNN_TANH, RNN_RELU, LSTM or GRU."""
+        return self.cell.upper()
 
     @property
     def all_weights(self) -> list[list[Tensor]]:

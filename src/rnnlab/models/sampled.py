@@ -56,7 +56,7 @@ class SampledLoss(nn.Module):
             ignore_index: the target of rows that do not count.
 
         Returns:
-            nats, a scalar; less than those of the whole softmax.
+            nats, a scalar; on average less than those of the whole softmax.
         """
         counted = targets != ignore_index
         drawn = torch.searchsorted(self.upper, torch.rand(self.sampled_words, dtype=torch.float64, device=h.device))
