@@ -82,4 +82,5 @@ class _Dropped(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:  # pyright: ignore
         if is_batched(grad):  # many gradients of one mask
             return grad * engine.drop(torch.ones(grad.shape, dtype=grad.dtype), ctx.seed, ctx.p), None, None
-        return _Dropped.apply(grad, ctx.seed, ctx.p), None, None  # pyright: ignore
+        drop = _Dropped.apply if torch.is_grad_enabled() else engine.drop
+        return drop(grad, ctx.seed, ctx.p), None, None  # pyright: ignore
