@@ -98,6 +98,15 @@ def test_runs_of_other_tasks_corpora_and_vocabularies_are_refused(finished, trai
         compare.main(["next_word", "fewer-words"])
 
 
+def test_the_same_text_in_another_file_is_the_same_corpus(finished, train, corpora, tmp_path, capsys):
+    moved = tmp_path / "moved.txt"
+    moved.write_bytes(b"\xef\xbb\xbf" + corpora["next_word"].read_bytes())
+    train("next_word", f"task.corpus={moved}", "seed=1", name="moved")
+    capsys.readouterr()
+    result = compared(capsys, "next_word", "moved", "--resamples", "100")
+    assert result["settings"]["task.corpus"] == [str(corpora["next_word"]), str(moved)]
+
+
 def test_one_run_is_not_enough_and_numbers_have_ranges(finished):
     with pytest.raises(ConfigError, match=r"compare needs 2 different runs, got 1: rnnlab compare music OTHER \("):
         compare.main(["music", "run=music"])

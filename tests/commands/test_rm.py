@@ -61,6 +61,15 @@ def test_one_run_of_a_sweep_can_go(outputs):
     assert left(outputs / "sweep-1") == ["1-gru", "sweep.json"]
 
 
+def test_a_folder_that_held_nothing_else_goes_too(outputs, make_run):
+    make_run("deep/er/one", {"status": "done"})
+    make_run("deep/two", {"status": "done"})
+    assert main(["deep/er/one", "--yes"]) == 0
+    assert left(outputs / "deep") == ["two"]
+    assert main(["deep/two", "--yes"]) == 0
+    assert left(outputs) == ["a", "b", "sweep-1"]
+
+
 def test_without_a_terminal_nothing_is_removed(outputs, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with pytest.raises(ConfigError, match="--yes goes ahead"):

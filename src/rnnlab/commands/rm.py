@@ -111,7 +111,9 @@ def _asked(count: int) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder: renamed first, so that a half removed run is never taken for one.
+    """Remove a folder, and folders above it that held nothing else.
+
+    It is renamed first, so that a half removed run is never taken for one.
 
     Raises:
         CannotWriteError: It cannot be removed.
@@ -122,6 +124,11 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(aside)
     except OSError as error:
         raise CannotWriteError(f"cannot remove {folder}: {error.strerror}") from error
+    root = outputs_root().resolve()
+    for parent in folder.parents:  # of a name with slashes: no command could remove what is left of it
+        if parent == root or any(parent.iterdir()):
+            break
+        parent.rmdir()
 
 
 def _megabytes(folder: Path) -> float:
