@@ -107,7 +107,11 @@ def _asked(count: int) -> bool:
     if not sys.stdin.isatty():
         raise ConfigError("rm asks before it removes, and there is no terminal; --yes goes ahead")
     them = "this folder" if count == 1 else f"these {count} folders"
-    return input(f"remove {them}? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"remove {them}? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def _remove(folder: Path) -> None:

@@ -147,9 +147,10 @@ def sentences(report: dict[str, Any]) -> list[str]:
     if (met := report.get("truncation")) is not None:
         shortest, full = met["shortest_that_passes"], met["full_steps"]
         if shortest < full:
+            steps = f"{shortest} step{'s' * (shortest != 1)}"
             told.append(
-                f"truncated after {shortest} steps, the gradient of every layer still points where that of all {full} "
-                f"does (cosine 0.95, length within a tenth): trainer.bptt_len={shortest} would do"
+                f"truncated after {steps}, the gradient of every layer still points where that of all {full} does "
+                f"(cosine 0.95, length within a tenth): trainer.bptt_len={shortest} would do"
             )
         else:
             told.append(f"no truncation below {full} steps leaves the gradient as it is (cosine 0.95, length a tenth)")
