@@ -108,12 +108,17 @@ def facts(details: RunDetails) -> list[tuple[str, str]]:
         passes = result.get("epochs")
         epochs = f", {passes:g} epoch{'s' * (passes != 1)}" if isinstance(passes, int | float) else ""
         lines.append(("trained", f"{summary.steps:,} steps{epochs} in {duration(summary.seconds)}{rate}"))
-    lines.append(("on", f"{run.get('device', '?')}, {run.get('threads', '?')} threads; {run.get('backend', '?')}"))
+    lines.append(("on", f"{run.get('device', '?')}, {_threads(run)}; {run.get('backend', '?')}"))
     commit = str(run.get("git_commit") or "no commit")[:12]
     lines.append(("with", ", ".join([*(f"{name} {version}" for name, version in versions.items()), commit])))
     if summary.error:
         lines.append(("error", summary.error))
     return lines
+
+
+def _threads(run: dict[str, Any]) -> str:
+    count = run.get("threads", "?")
+    return f"{count} thread{'s' * (count != 1)}"
 
 
 def shown_curves(curves: dict[str, Curve]) -> dict[str, Curve]:
