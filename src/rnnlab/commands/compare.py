@@ -141,8 +141,8 @@ def _check_alike(names: list[str], contents: list[dict[str, Any]]) -> None:
     Raises:
         CheckpointError: They are.
     """
-    hashes = {part(content, "corpus").get("sha256") for content in contents}
-    is_one_corpus = len(hashes) == 1 and None not in hashes
+    hashes = {str(part(content, "corpus").get("sha256", "")) for content in contents}
+    is_one_corpus = len(hashes) == 1 and "" not in hashes
     for word, key in (("task", "name"), *(() if is_one_corpus else (("corpus", "corpus"),))):
         values = [setting(content, "task", key) for content in contents]
         for name, value in zip(names, values, strict=True):
