@@ -6,12 +6,14 @@ import json
 import shutil
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from rnnlab.commands import compare, diff
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.evaluation.bootstrap import Interval
 from rnnlab.runs import read_json, write_json
+from rnnlab.tasks.items import ItemScores
 
 
 @pytest.fixture
@@ -63,6 +65,18 @@ def test_by_length_scores_each_quarter_of_the_texts(pair, capsys):
     told = capsys.readouterr().out
     assert f"{parts[0]['items']} texts of {parts[0]['shortest']} to {parts[0]['longest']} tokens" in told
     assert max(map(len, told.splitlines())) <= 120
+
+
+def test_a_quarter_of_one_item_goes_with_the_one_beside_it():
+    steps = np.array([60, 70, 80, 87, 88, 88, 95, 102, 102])
+    items = ItemScores("tunes", nats=steps * 2.0, counts=steps, steps=steps, right=None, targets=None)
+    runs = [compare.Contestant(name, "bits_per_char", "", items) for name in ("a", "b")]
+    parts = compare._by_length(runs, "test/bits_per_char", 100, 0)
+    assert [(part["items"], part["shortest"], part["longest"]) for part in parts] == [
+        (3, 60, 80),
+        (4, 87, 95),  # 95 alone would be a quarter
+        (2, 102, 102),
+    ]
 
 
 def test_a_long_text_has_no_lengths_to_compare_by(finished):

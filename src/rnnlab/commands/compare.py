@@ -200,6 +200,8 @@ def _results(runs: list[Contestant], tag: str, resamples: int, seed: int) -> dic
 def _by_length(runs: list[Contestant], tag: str, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Return the same for the shortest quarter of the items, the next, and so on; equal lengths stay together.
 
+    One item alone cannot be resampled: it goes with the quarter beside it, so that every item is in one.
+
     Raises:
         CheckpointError: The items are stretches of one length.
     """
@@ -208,11 +210,15 @@ def _by_length(runs: list[Contestant], tag: str, resamples: int, seed: int) -> l
         raise CheckpointError(f"--by-length is for texts and tunes, {runs[0].name} reads one long text; leave it out")
     edges = np.unique(np.quantile(steps, np.linspace(0, 1, PARTS + 1), method="higher"))
     bounds = [*pairwise(edges)] or [(edges[0], edges[0])]
-    found = []
+    quarters: list[np.ndarray] = []
     for number, (low, high) in enumerate(bounds):
         chosen = (steps > low if number else steps >= low) & (steps <= high)
-        if np.count_nonzero(chosen) < 2:
-            continue
+        if quarters and min(np.count_nonzero(chosen), np.count_nonzero(quarters[-1])) < 2:
+            quarters[-1] = quarters[-1] | chosen
+        else:
+            quarters.append(chosen)
+    found = []
+    for chosen in quarters:
         parts = [replace(run, items=run.items.only(chosen)) for run in runs]
         lengths = steps[chosen]
         about = {"shortest": int(lengths.min()), "longest": int(lengths.max())}
