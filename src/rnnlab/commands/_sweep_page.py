@@ -55,15 +55,13 @@ def sweep_page(name: str, folder: Path, details: list[RunDetails], footer: str) 
     line = f"{done} of {len(details) + len(lost)} runs done; varied: {', '.join(varied) or 'nothing'}"
     body = [html.head(name, "", line)]
     if scored and len(metrics) == 1:
-        tag = f"valid/{scored[0].metric}"
-        if not all(tag in _scores(one) for one in scored):  # of an older rnnlab
-            tag = str(scored[0].summary.metric)
+        tag = _chosen_by(scored)
         keys = [key for key in varied if key != "seed"]
         found = _configurations(details, scored, varied, keys, tag)
         body += [*_best(found[0], keys, tag), *_table_of(found, keys, tag), *_pictures(details, scored, varied, tag)]
     body += _all_runs(details, varied, lost)
     if scored and len(metrics) == 1:
-        top = max(scored, key=lambda one: _goodness(one, tag))
+        top = max(scored, key=lambda one: _goodness(one, _chosen_by(scored)))
         body.append(html.heading("The best run, made again"))
         body.append(html.code(top.command()))
         body += changed_settings(top)
@@ -75,6 +73,12 @@ def _scores(run: RunDetails) -> dict[str, float]:
     metrics = run.result.get("metrics")
     found = {**(metrics if isinstance(metrics, dict) else {}), str(run.summary.metric): run.summary.value}
     return {tag: value for tag, value in found.items() if isinstance(value, int | float)}
+
+
+def _chosen_by(scored: list[RunDetails]) -> str:
+    """The tag of the score that chooses: of the validation split, unless a run of an older rnnlab has none."""
+    tag = f"valid/{scored[0].metric}"
+    return tag if all(tag in _scores(one) for one in scored) else str(scored[0].summary.metric)
 
 
 def _goodness(run: RunDetails, tag: str) -> float:
