@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,10 +129,11 @@ def _remove(folder: Path) -> None:
     except OSError as error:
         raise CannotWriteError(f"cannot remove {folder}: {error.strerror}") from error
     root = outputs_root().resolve()
-    for parent in folder.parents:  # of a name with slashes: no command could remove what is left of it
-        if parent == root or any(parent.iterdir()):
-            break
-        parent.rmdir()
+    with suppress(OSError):  # it holds something else, or somebody has just put a run there
+        for parent in folder.parents:  # of a name with slashes: no command could remove what is left of it
+            if parent == root:
+                break
+            parent.rmdir()
 
 
 def _megabytes(folder: Path) -> float:
