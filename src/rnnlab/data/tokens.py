@@ -166,7 +166,8 @@ def _patterns() -> _Patterns:
 
 
 def _needs_marks(text: str) -> bool:
-    return not text.isascii() and _patterns().needed.search(text) is not None
+    # Each letter once: to find it among so many ranges takes as long as all else.
+    return not text.isascii() and _patterns().needed.search("".join(set(text))) is not None
 
 
 def _plain(text: str) -> str:
