@@ -21,7 +21,7 @@ StepFunction = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 _AT_ONCE = 32
 """Steps that a writer makes in one call, in which nobody can interrupt it."""
-_NOT_FINITE = "the model's logits are nan or infinite; its weights come from a diverged run"
+NOT_FINITE = "the model's logits are nan or infinite; its weights come from a diverged run"
 
 
 @runtime_checkable
@@ -162,7 +162,7 @@ class _Chooser:
             logits = logits.masked_fill(self.forbidden(logits), -torch.inf)
         largest, likeliest = logits.max(dim=-1, keepdim=True)  # nan if any logit is
         if not largest.isfinite().all():
-            raise DivergedError(_NOT_FINITE)
+            raise DivergedError(NOT_FINITE)
         if self.temperature == 0:
             return likeliest.squeeze(-1)
         # The largest logit goes to 0 first, in float64: a small temperature must give neither infinity nor 0/0.
@@ -299,7 +299,7 @@ def _written(
         failed = bool((drawn[-1] < 0).any())
         yield from drawn[: len(drawn) - failed].tolist()
         if failed:
-            raise DivergedError(_NOT_FINITE)
+            raise DivergedError(NOT_FINITE)
         tokens, num_tokens = drawn[-1], num_tokens - steps
 
 

@@ -112,6 +112,11 @@ def test_a_split_that_copies_left_empty_says_so(tmp_path):
         load_labelled_texts(str(tmp_path))
 
 
+def test_a_text_with_two_labels_is_told(tmp_path):
+    write_rows(tmp_path / "own.jsonl", [*numbered(0, 100), ("Text  0", "pos"), ("text 0", "neg"), ("text 2", "pos")])
+    assert "2 texts stand there with more than one label" in load_labelled_texts(str(tmp_path / "own.jsonl")).notes
+
+
 def test_the_hash_changes_with_one_label(tmp_path):
     rows = numbered(0, 100)
     write_rows(tmp_path / "own.jsonl", rows)
