@@ -13,6 +13,7 @@ import pytest
 from rnnlab import runs
 from rnnlab.commandline.completion import complete, suggestions
 from rnnlab.errors import ConfigError
+from rnnlab.json_files import write_json
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.chdir(tmp_path)
     for name in ("music-lstm", "music-gru", "sweep-1/0-rnn"):
-        runs.write_json(runs.create_run(name, exact=True) / "run.json", {"format": 1})
+        write_json(runs.create_run(name, exact=True) / "run.json", {"format": 1})
     return tmp_path / "outputs"
 
 

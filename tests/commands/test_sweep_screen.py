@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.commands._sweep_screen import Lines, print_results
-from rnnlab.runs import write_json
+from rnnlab.json_files import write_json
 from rnnlab.sweeps.jobs import Job
 from rnnlab.sweeps.record import SweepRecord, open_folder
 

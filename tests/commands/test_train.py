@@ -16,8 +16,8 @@ import torch
 from tests.conftest import tiny
 
 from rnnlab.cli import main
+from rnnlab.json_files import read_json
 from rnnlab.run_list import list_runs
-from rnnlab.runs import read_json
 from rnnlab.tasks.music import Music
 from rnnlab.tasks.next_word import NextWord
 from rnnlab.training import savepoints

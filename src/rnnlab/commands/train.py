@@ -28,10 +28,11 @@ from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, LostRankError, StoppedError
 from rnnlab.hardware import SetUp, matrix_rate
+from rnnlab.json_files import read_json
 from rnnlab.run_list import summarize
 from rnnlab.run_lock import lock_run
 from rnnlab.run_lookup import find_run
-from rnnlab.runs import begin_run, check_free, read_json, record_result, run_name, telling_name
+from rnnlab.runs import begin_run, check_free, record_result, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.alone import Processes
