@@ -1,10 +1,9 @@
-// The backward pass of one layer in one direction: through time, then the weights' gradients.
-//
-// As in the forward pass a thread takes its chunks through all steps by itself. After that, threads divide the rows of
-// the weight gradients, each of which is one sum over all steps in one order: results do not depend on chance.
+// The backward pass of one layer in one direction. As in the forward pass a thread takes its chunks through all steps
+// by itself; the weights' gradients follow.
 #pragma once
 #include "cells.hpp"
 #include "layout.hpp"
+#include "weight_gradients.hpp"
 
 namespace rnnlab::RNNLAB_ISA {
 
@@ -18,9 +17,7 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
   public:
     explicit Backward(const rnnlab_window &w)
         : Base(w), columns_of_x{input_size}, input_weights(w.grad_x ? columns_of_x.count() * panel_elements() : 0),
-          recurrent_weights(units.count() * panel_elements()) {
-        list_places();
-    }
+          recurrent_weights(units.count() * panel_elements()) {}
 
     void run() {
         const auto ih = rows_of<T>(window.weight_ih, gate_rows, input_size);
@@ -44,10 +41,7 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
                 if (window.grad_x) input_gradient(worker, first, last);
             }
         });
-        in_parallel(this->threads, [&](int thread, int threads) {
-            Left<P> packed;
-            weight_gradients(packed, thread, threads);
-        });
+        WeightGradients<P, Cell>(*this).run();
     }
 
   private:
@@ -62,31 +56,6 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
 
     const Blocks<P> columns_of_x;
     Buffer<E> input_weights, recurrent_weights;  // [block of columns][gate][unit][column]
-    // All steps that happened, by time and row: their inputs, states before them, gradients.
-    std::vector<const T *> inputs, states, masks, grad_gates, grad_q;
-
-    T *grad_gates_at(int64_t place) const { return static_cast<T *>(window.workspace) + place * gate_rows; }
-    T *grad_q_at(int64_t place) const { return grad_gates_at(steps * batch) + place * hidden_size; }
-    const T *state_before(const void *initial, const void *all, int64_t t, int64_t row) const {
-        const int64_t before = window.reverse ? t + 1 : t - 1;
-        const bool is_first = before < 0 || before >= this->length(row);
-        return is_first ? static_cast<const T *>(initial) + row * hidden_size
-                        : static_cast<const T *>(all) + (before * batch + row) * hidden_size;
-    }
-
-    void list_places() {
-        for (int64_t t = 0; t < steps; ++t)
-            for (int64_t row = 0; row < batch; ++row) {
-                if (t >= this->length(row)) continue;
-                const int64_t place = t * batch + row;
-                inputs.push_back(static_cast<const T *>(window.x) + place * input_size);
-                states.push_back(state_before(window.h_0, window.y, t, row));
-                grad_gates.push_back(grad_gates_at(place));
-                if (Cell::has_q) grad_q.push_back(grad_q_at(place));
-                if (window.recurrent_mask)
-                    masks.push_back(static_cast<const T *>(window.recurrent_mask) + row * hidden_size);
-            }
-    }
 
     // Whether the gradient of the state before a step is more than what comes through W_hh.
     bool adds() const { return Cell::has_q || window.zoneout_h || window.zoneout_h_share != 0; }
@@ -154,14 +123,14 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
             const bool zones = this->zoneout_h(place).is_on();
             row.h_after =
                 static_cast<const T *>(num_gates == 1 && zones ? window.saved : window.y) + place * hidden_size;
-            row.h_before = state_before(window.h_0, window.y, t, chunk.row[r]);
+            row.h_before = this->state_before(window.h_0, window.y, t, chunk.row[r]);
             row.grad_h = grad_h(chunk, r);
             if (Cell::has_cell_state) {
-                row.c_before = state_before(window.c_0, window.saved, t, chunk.row[r]);
+                row.c_before = this->state_before(window.c_0, window.saved, t, chunk.row[r]);
                 row.grad_c = grad_c(chunk, r);
             }
-            row.grad_gates = grad_gates_at(place);
-            if (Cell::has_q) row.grad_q = grad_q_at(place);
+            row.grad_gates = this->grad_gates(place);
+            if (Cell::has_q) row.grad_q = this->grad_q(place);
             row.zoneout_c = this->zoneout_c(place);
             row.clip = T(window.clip_state_grad);
             const T *grad_y = window.grad_y ? static_cast<const T *>(window.grad_y) + place * hidden_size : nullptr;
@@ -232,58 +201,6 @@ template <class P, class Cell> class Backward : Layout<P, Cell> {
             gates + Cell::has_q * gate_elements() * chunk.count, chunk.count,
             input_weights.data() + block * panel_elements(), packed_depth(), nullptr, out, {});
         for (int r = 0; r < alive && !direct; ++r) std::copy_n(tile[r], count, rows[r] + first);
-    }
-
-    // What a weight's gradient is the sum of beside the gates' gradients, and where its rows are.
-    struct Side {
-        Matrix<T> matrix;
-        int64_t columns;
-        void *grad;
-    };
-
-    // grad (rows, columns) = left^T side for one thread's part of the gate rows; `first` counts left's columns and
-    // `row` the gradient's rows.
-    void outer_products(Left<P> &packed, const std::vector<const T *> &left, int64_t first, int64_t row, int64_t rows,
-                        const std::vector<Side> &sides) {
-        std::vector<const T *> shifted(left);
-        for (const T *&place : shifted) place += first;
-        std::vector<std::vector<T *>> out;
-        std::vector<Right<P>> rights;
-        for (const Side &side : sides) {
-            out.emplace_back(rows);
-            T *grad = static_cast<T *>(side.grad) + row * side.columns;
-            for (int64_t i = 0; i < rows; ++i) out.back()[i] = grad + i * side.columns;
-            rights.push_back({side.matrix, side.columns, out.back().data()});
-            if (left.empty()) std::fill_n(grad, rows * side.columns, T(0));
-        }
-        multiply<P>({shifted.data(), true}, rows, rights, left.size(), packed);
-    }
-
-    void weight_gradients(Left<P> &packed, int thread, int threads) {
-        const int64_t first = gate_rows * thread / threads, last = gate_rows * (thread + 1) / threads;
-        const Side x{{inputs.data(), true}, input_size, window.grad_weight_ih};
-        const Side h{
-            {states.data(), true, window.recurrent_mask ? masks.data() : nullptr}, hidden_size, window.grad_weight_hh};
-        // Below the reset gate a GRU's third block is grad_q.
-        const int64_t end = Cell::has_q ? std::max(first, std::min(last, 2 * hidden_size)) : last;
-        outer_products(packed, grad_gates, first, first, end - first, {x, h});
-        if (last > end) {
-            outer_products(packed, grad_gates, end, end, last - end, {x});
-            outer_products(packed, grad_q, end - 2 * hidden_size, end, last - end, {h});
-        }
-        T *bias_ih = static_cast<T *>(window.grad_bias_ih), *bias_hh = static_cast<T *>(window.grad_bias_hh);
-        sum_rows(grad_gates, first, last, bias_ih);
-        std::copy(bias_ih + first, bias_ih + end, bias_hh + first);
-        if (last > end) sum_rows(grad_q, end - 2 * hidden_size, last - 2 * hidden_size, bias_hh + 2 * hidden_size);
-    }
-
-    static void sum_rows(const std::vector<const T *> &rows, int64_t first, int64_t last, T *out) {
-        std::fill(out + first, out + last, T(0));
-        for (const T *row : rows)
-            for (int64_t u = first; u < last; u += lanes<T>) {
-                const int64_t n = last - u;
-                store(out + u, load(out + u, n) + load(row + u, n), n);
-            }
     }
 };
 

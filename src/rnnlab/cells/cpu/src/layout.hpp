@@ -110,6 +110,17 @@ template <class P, class Cell> struct Layout {
         for (int r = 0; r < chunk.count; ++r) rows[r] = array ? array + chunk.row[r] * width : nullptr;
     }
 
+    // The state before the step at t of a row, from the initial one and those over (T, B).
+    const T *state_before(const void *initial, const void *all, int64_t t, int64_t row) const {
+        const int64_t before = window.reverse ? t + 1 : t - 1;
+        const bool is_first = before < 0 || before >= length(row);
+        return is_first ? static_cast<const T *>(initial) + row * hidden_size
+                        : static_cast<const T *>(all) + (before * batch + row) * hidden_size;
+    }
+    // Where the backward pass leaves a step's gradients of the gates and of q.
+    T *grad_gates(int64_t place) const { return static_cast<T *>(window.workspace) + place * gate_rows; }
+    T *grad_q(int64_t place) const { return grad_gates(steps * batch) + place * hidden_size; }
+
     Zoneout<T> zoneout_h(int64_t place) const {
         return {window.zoneout_h ? window.zoneout_h + place * hidden_size : nullptr, T(window.zoneout_h_share)};
     }

@@ -118,6 +118,8 @@ template <class E> struct Packed {
     }
 };
 
+constexpr int64_t rows_ahead = 8;  // that are fetched of a deep factor, where one row ends far from the next
+
 // out[k / P::depth][c] for c < width: entries k0.. of columns c0.. of a factor, and 0 past `count` columns.
 template <class P> void pack(const Matrix<Value<P>> &from, int64_t k0, int64_t depth, int64_t c0, int64_t count,
                              int64_t width, Element<P> *out) {
@@ -129,6 +131,8 @@ template <class P> void pack(const Matrix<Value<P>> &from, int64_t k0, int64_t d
         for (int64_t e = 0; e < deep; ++e)
             for (int64_t c = 0; c < width; c += L) {
                 const int64_t k = k0 + e * P::depth;
+                for (int64_t next = k + rows_ahead; next < std::min(k + rows_ahead + P::depth, k0 + depth); ++next)
+                    __builtin_prefetch(from.rows[next] + c0 + c);
                 if constexpr (P::depth == 1)
                     packed.store(e, c, from.load(k, c0 + c, count - c));
                 else

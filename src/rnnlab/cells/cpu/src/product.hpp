@@ -172,30 +172,4 @@ template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const 
                           {{b.panel(k0, 0), b.panel_elements(), b.columns, bias, out, k0 > 0}}, left);
 }
 
-// A right factor that is packed block by block on the way: for a sum over many k.
-template <class P> struct Right {
-    Matrix<Value<P>> matrix;
-    int64_t columns;
-    Value<P> *const *out;
-};
-
-// out = a b for each b.
-template <class P> void multiply(const Matrix<Value<P>> &a, int64_t rows, const std::vector<Right<P>> &rights,
-                                 int64_t depth, Left<P> &left) {
-    const int64_t block = block_depth<P>(depth);
-    std::vector<Panels<P>> panels;
-    for (const Right<P> &b : rights) panels.emplace_back(block, b.columns);
-    std::vector<Target<P>> targets;
-    for (size_t i = 0; i < rights.size(); ++i)
-        targets.push_back(
-            {panels[i].panel(0, 0), panels[i].panel_elements(), rights[i].columns, nullptr, rights[i].out, false});
-    for (int64_t k0 = 0; rows > 0 && k0 < depth; k0 += block) {
-        const int64_t deep = std::min(block, depth - k0);
-        for (size_t i = 0; i < rights.size(); ++i)
-            for (int64_t j = 0; j < panels[i].panels(); ++j) panels[i].fill(rights[i].matrix, k0, deep, j);
-        for (Target<P> &target : targets) target.adds = k0 > 0;
-        multiply_block<P>(a, rows, k0, deep, targets, left);
-    }
-}
-
 }  // namespace rnnlab::RNNLAB_ISA
