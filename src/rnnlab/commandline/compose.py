@@ -42,7 +42,7 @@ class Request:
     """What one command was asked to do.
 
     Attributes:
-        command: The verb: train, evaluate, predict, generate, explore.
+        command: The verb, one of `COMMANDS`.
         settings: Its settings, checked: a `TrainConfig`, `EvaluateConfig`, ...
         config: The same as plain JSON-able data, Enums as strings.
         overrides: `key=value` as typed.
