@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rnnlab.cli import main as rnnlab
-from rnnlab.commands._welcome import FIRST_STEPS
+from rnnlab.commands._next import FIRST_STEPS
 from rnnlab.commands.show import main
 from rnnlab.errors import CheckpointError
 from rnnlab.json_files import read_json, write_json

@@ -300,7 +300,7 @@ def test_a_signal_that_breaks_what_it_hits_stops_the_run_all_the_same(train, cap
         finally:
             raise AttributeError("a lock that was still being made")
 
-    monkeypatch.setattr("rnnlab.commands.train.tell_name", broken)
+    monkeypatch.setattr("rnnlab.commands._fit.tell_name", broken)
     train("music", "trainer.max_steps=3", exit_code=130)
     assert capsys.readouterr().err.endswith("stopped by SIGINT\n")
 
