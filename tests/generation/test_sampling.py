@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnlab.errors import DivergedError
-from rnnlab.generation import filter_logits, sample, stream
+from rnnlab.generation import filter_logits, sample
 
 VOCAB_SIZE = 6
 
@@ -116,19 +116,6 @@ def test_tokens_come_as_often_as_the_softmax_says():
     shares = torch.bincount(tokens.flatten(), minlength=3) / 10_000
     # Three standard deviations of a share of 10,000 draws: 3 * sqrt(0.5 * 0.5 / 10,000).
     assert torch.allclose(shares, probabilities, atol=0.015)
-
-
-def test_a_stream_yields_the_tokens_of_the_sample():
-    tokens = sample(TinyModel(), [0], num_tokens=15, top_p=0.9, generator=seeded(), stop_id=3)
-    assert list(stream(TinyModel(), [0], num_tokens=15, top_p=0.9, generator=seeded(), stop_id=3)) == tokens[0]
-
-
-def test_between_two_tokens_of_a_stream_gradients_and_modes_are_the_callers():
-    model = TinyModel().train()
-    tokens = stream(model, [0], num_tokens=3, generator=seeded())
-    next(tokens)
-    assert torch.is_grad_enabled()
-    assert model.training
 
 
 @pytest.mark.parametrize(

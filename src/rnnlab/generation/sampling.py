@@ -6,7 +6,7 @@ Legend: T steps, B rows (samples side by side), V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -75,37 +75,12 @@ def sample(
     samples: list[list[int]] = [[] for _ in range(count)]
     finished = [False] * count
     with _evaluating(model):
-        for tokens in _steps(model, prompt, num_tokens, choose, count, stop_id, nullcontext, _AT_ONCE):
+        for tokens in _steps(model, prompt, num_tokens, choose, count, stop_id):
             for row, token in enumerate(tokens):
                 finished[row] = finished[row] or token == stop_id
                 if not finished[row]:
                     samples[row].append(token)
     return samples
-
-
-def stream(
-    model: StepFunction,
-    prompt: Sequence[int],
-    *,
-    num_tokens: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    generator: torch.Generator | None = None,
-    stop_id: int | None = None,
-    forbidden_ids: Collection[int] = (),
-) -> Iterator[int]:
-    """Yield the tokens of one sample as they are drawn; the arguments and the tokens are those of `sample`.
-
-    Bad arguments raise at the call, not at the first token.
-
-    Yields:
-        Ids, at most `num_tokens`; the stop id is not yielded.
-    """
-    choose = _chooser(num_tokens, temperature, top_k, top_p, 1, generator, forbidden_ids)
-    # Between two tokens the caller's own modes must hold: they are set for each step.
-    steps = _steps(model, prompt, num_tokens, choose, 1, stop_id, lambda: _evaluating(model), 1)
-    return (tokens[0] for tokens in steps if tokens[0] != stop_id)
 
 
 def filter_logits(logits: Tensor, *, top_k: int | None = None, top_p: float | None = None) -> Tensor:
@@ -216,54 +191,31 @@ def _chooser(
 
 
 def _steps(
-    model: StepFunction,
-    prompt: Sequence[int],
-    num_tokens: int,
-    choose: _Chooser,
-    count: int,
-    stop_id: int | None,
-    around: Callable[[], AbstractContextManager[None]],
-    at_once: int,
+    model: StepFunction, prompt: Sequence[int], num_tokens: int, choose: _Chooser, count: int, stop_id: int | None
 ) -> Iterator[list[int]]:
-    """Check the prompt now; return an iterator over steps, each the tokens of all rows, until all rows stopped.
-
-    Args:
-        model: as in `sample`.
-        prompt: as in `sample`.
-        num_tokens: as in `sample`.
-        choose: of `_chooser`.
-        count: rows.
-        stop_id: as in `sample`.
-        around: makes a context for each step.
-        at_once: steps of a call, where the model has a writer.
-    """
+    """Yield the tokens of all rows, step by step, until all rows stopped; arguments as in `sample`."""
     if len(prompt) == 0:
         raise ValueError("prompt must hold at least one token, got none; start from the end-of-text token")
-
     owner: object = model
-
-    def steps() -> Iterator[list[int]]:
-        inputs = torch.tensor(prompt, dtype=torch.int64, device=_device_of(model)).unsqueeze(1).repeat(1, count)
-        state: Any = None
-        stopped = torch.zeros(count, dtype=torch.uint8)
-        kept = KeptWeights()
-        for step in range(num_tokens):
-            with around(), kept:
-                logits, state = model(inputs, state)
-                tokens = choose(logits[-1])
-                writer = owner.writer(state, count) if isinstance(owner, HasWriter) else None
-            inputs = tokens.unsqueeze(0)
-            yield tokens.tolist()
-            if stop_id is not None:
-                stopped |= tokens.cpu() == stop_id
-            if stopped.all():
-                return
-            if writer is not None:
-                mask = choose.forbidden(logits[-1]).byte() if choose.forbidden_ids else None
-                yield from _written(writer, tokens, stopped, num_tokens - step - 1, at_once, choose, mask, stop_id)
-                return
-
-    return steps()
+    inputs = torch.tensor(prompt, dtype=torch.int64, device=_device_of(model)).unsqueeze(1).repeat(1, count)
+    state: Any = None
+    stopped = torch.zeros(count, dtype=torch.uint8)
+    kept = KeptWeights()
+    for step in range(num_tokens):
+        with kept:
+            logits, state = model(inputs, state)
+            tokens = choose(logits[-1])
+            writer = owner.writer(state, count) if isinstance(owner, HasWriter) else None
+        inputs = tokens.unsqueeze(0)
+        yield tokens.tolist()
+        if stop_id is not None:
+            stopped |= tokens.cpu() == stop_id
+        if stopped.all():
+            return
+        if writer is not None:
+            mask = choose.forbidden(logits[-1]).byte() if choose.forbidden_ids else None
+            yield from _written(writer, tokens, stopped, num_tokens - step - 1, choose, mask, stop_id)
+            return
 
 
 def _written(
@@ -271,14 +223,13 @@ def _written(
     tokens: Tensor,
     stopped: Tensor,
     num_tokens: int,
-    at_once: int,
     choose: _Chooser,
     forbidden: Tensor | None,
     stop_id: int | None,
 ) -> Iterator[list[int]]:
     """Yield the steps that a writer makes, and leave the generator as if it had been asked for each by itself."""
     while num_tokens > 0 and not stopped.all():
-        steps, levels = min(at_once, num_tokens), None
+        steps, levels = min(_AT_ONCE, num_tokens), None
         before = choose.generator.get_state() if steps > 1 else None
         if choose.temperature > 0:
             levels = choose.levels(steps, len(tokens)).cpu()
