@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "json_files",
         "schema",
         "data.windows",
+        "models.embedding",
         "models.state",
         "tasks.base",
         "inspection",

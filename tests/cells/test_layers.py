@@ -273,6 +273,21 @@ def test_autocast_runs_in_bfloat16_and_gradients_come_back_in_float32(
 
 
 @every_cell
+@every_backend
+def test_a_layer_that_stays_wide_gives_what_it_rounds_to(cell: str, backend: str) -> None:
+    layer = PAIRS[cell][0](8, 16, 2, backend=backend)
+    x, found = torch.randn(4, 3, 8), []
+    for layer.stays_wide in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y, final = layer(x)
+        found.append([y, *as_tuple(final)])
+    is_wide = layer.backend_in_use().name == "cpu"  # the other engines have nothing wider
+    assert {tensor.dtype for tensor in found[1]} == {torch.float32 if is_wide else torch.bfloat16}
+    for wide, narrow in zip(found[1], found[0], strict=True):
+        assert torch.equal(wide.bfloat16(), narrow)
+
+
+@every_cell
 @pytest.mark.parametrize("lengths", [None, [4, 0, 2]])
 def test_the_whole_layer_compiles_without_a_graph_break(cell: str, lengths: list[int] | None) -> None:
     layer = PAIRS[cell][0](3, 4, 2, bidirectional=True)

@@ -78,8 +78,8 @@ def check_against_the_equations(data: st.DataObject) -> None:
         results_and_gradients(reference.run_direction, *arguments),
         strict=True,
     ):
-        # float64 sums in another order: a few hundred terms of size 1.
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+        # float64 sums in another order: a few hundred terms as large as the largest sum, which a ReLU lets grow.
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13 * max(1.0, float(theirs.detach().abs().max())))
 
 
 @pytest.mark.parametrize("cell", CELLS)

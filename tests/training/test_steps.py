@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rnnlab.config import AdamConfig, Averaging, SGDConfig
+from rnnlab.training.update import Update
 
 
 def defer(trainer):
@@ -48,6 +49,18 @@ def test_a_step_reads_no_number_back(lab, tmp_path):
     assert trainer.counters.sum_steps == 3
     assert trainer.counters.sum_targets == sum(windows[index].num_targets for index in range(3))
     assert math.isfinite(trainer.steps.readings.shown["loss"])
+
+
+@pytest.mark.parametrize("max_norm", [None, 0.2])
+def test_gradients_of_the_rows_seen_train_as_dense_ones_do(lab, tmp_path, monkeypatch, max_norm):
+    settings = {"batch_size": 2, "bptt_len": 3, "accumulate": 2, "clip_grad_norm": max_norm, "histograms": True}
+    config = lab.config(optimizer=SGDConfig(name="sgd", lr=0.5), eval_every_steps=4, **settings)
+    trainers = [lab.fit(tmp_path / "rows", config)]
+    monkeypatch.setattr(Update, "takes_rows", False)
+    trainers.append(lab.fit(tmp_path / "all", config))
+    assert [trainer.model.embedding.weight.grad.is_sparse for trainer in trainers] == [True, False]
+    for parameter, other in zip(*(trainer.model.parameters() for trainer in trainers), strict=True):
+        torch.testing.assert_close(parameter, other, rtol=1e-5, atol=1e-6)  # sums in another order, 12 steps
 
 
 @contextmanager

@@ -170,3 +170,28 @@ def test_of_a_large_tensor_evenly_spaced_entries_stand_for_all():
         parameter += 0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
     whole = float((parameter.detach() - old).norm() / old.norm())
     assert float(update.update_ratio(before)) == pytest.approx(whole, rel=0.02)  # 65,000 samples: 0.4 % of noise
+
+
+@pytest.mark.parametrize(("name", "takes"), [("sgd", True), ("nesterov", False), ("adam", False), ("rmsprop", False)])
+def test_only_plain_sgd_takes_rows(name, takes):
+    assert make(name, max_norm=1.0)[1].takes_rows == takes
+    assert not make(name, max_value=0.1)[1].takes_rows
+    assert not make(name, defers=True)[1].takes_rows
+
+
+@pytest.mark.parametrize("max_norm", [None, 0.5])
+def test_rows_change_as_with_a_dense_gradient(max_norm):
+    parameters, update = make("sgd", max_norm=max_norm)
+    expected, dense = make("sgd", max_norm=max_norm)
+    rows, values = torch.tensor([[2, 0, 2]]), torch.arange(12.0).reshape(3, 4) - 5
+    for seed in range(3):
+        give_gradients(parameters, seed)
+        give_gradients(expected, seed)
+        parameters[0].grad = torch.sparse_coo_tensor(rows, values, (3, 4), check_invariants=False)
+        expected[0].grad = parameters[0].grad.to_dense()
+        norms = [float(step(one).norm) for one in (update, dense)]
+        assert norms[0] == pytest.approx(norms[1], rel=1e-6)  # sums of the same squares in another order
+        assert parameters[0].grad.is_sparse, "it is there to be looked at after the step"
+    for parameter, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter, other, rtol=1e-6, atol=1e-6)
+    assert torch.equal(parameters[0][1], weights()[0][1]), "a row that was not seen stays as it was"

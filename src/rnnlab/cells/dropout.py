@@ -75,4 +75,5 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:  # pyright: ignore
-        return _Dropped.apply(grad, ctx.seed, ctx.p), None, None  # pyright: ignore
+        drop = _Dropped.apply if torch.is_grad_enabled() else engine.drop
+        return drop(grad, ctx.seed, ctx.p), None, None  # pyright: ignore

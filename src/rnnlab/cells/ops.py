@@ -50,9 +50,10 @@ def run_direction(
     """
     h_0, c_0 = state if len(state) == 2 else (state[0], None)
     save = needs_grad(x, *state, *weights)
-    # Without a gradient there is nothing that torch must know, and its way to an op costs as much as a small step.
-    plain = not save and type(x) is Tensor and not is_watched()
-    y, h_n, c_n, _, _ = (_run if plain else torch.ops.rnnlab.recurrence)(
+    # Where nobody traces there is little that torch must know, and its way to an op costs as much as a small step.
+    plain = type(x) is Tensor and not is_watched()
+    run: Any = torch.ops.rnnlab.recurrence if not plain else Recurrence.apply if save else _run
+    y, h_n, c_n, _, _ = run(
         cell, x, h_0, c_0, *weights, lengths, extras.recurrent_mask, *_zoneout(extras), extras.clip_state_grad or 0.0,
         reverse, factors, save and not extras.recompute, save and extras.recompute,
     )  # fmt: skip
@@ -202,24 +203,26 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
     ctx.save_for_backward(x, h_0, c_0, weight_ih, weight_hh, *biases, *masks, *kept)
 
 
-def _gradients(
-    ctx: Any, grad_y: Tensor | None, grad_h_n: Tensor | None, grad_c_n: Tensor | None, *_: Any
-) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, *grads: Tensor | None, by_torch: bool = True) -> tuple[Tensor | None, ...]:
+    """Return gradients of the op's arguments, from torch's own ops or from what they run."""
+    grad_y, grad_h_n, grad_c_n, *_ = grads
     x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *masks, y, gates, saved = ctx.saved_tensors
     settings = (*masks, *ctx.numbers)
+    forward: Any = torch.ops.rnnlab.recurrence if by_torch else _run
+    backward: Any = torch.ops.rnnlab.recurrence_backward if by_torch else _recurrence_backward
     if ctx.recompute:
-        y, _, _, gates, saved = torch.ops.rnnlab.recurrence(
+        y, _, _, gates, saved = forward(
             ctx.cell, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *settings, True, False
         )
     grad_y = torch.zeros_like(y) if grad_y is None else grad_y
-    grad_x, grad_h_0, grad_c_0, *grads = torch.ops.rnnlab.recurrence_backward(
+    grad_x, grad_h_0, grad_c_0, *of_weights = backward(
         ctx.cell, grad_y, grad_h_n, None if c_0 is None else grad_c_n, x, h_0, c_0, weight_ih, weight_hh,
         y, gates, saved, *settings, ctx.needs_input_grad[1],
     )  # fmt: skip
     if not ctx.has_bias:
-        grads[2:] = None, None
+        of_weights[2:] = None, None
     head = (grad_x if ctx.needs_input_grad[1] else None, grad_h_0, None if c_0 is None else grad_c_0)
-    return None, *head, *grads, *[None] * 11
+    return None, *head, *of_weights, *[None] * 11
 
 
 def _refuse_second_gradient(ctx: Any, *grads: Any) -> None:
@@ -234,3 +237,20 @@ def _keep_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...])
 
 torch.library.register_autograd("rnnlab::recurrence", _gradients, setup_context=_setup)
 torch.library.register_autograd("rnnlab::recurrence_backward", _refuse_second_gradient, setup_context=_keep_nothing)
+
+
+class Recurrence(torch.autograd.Function):
+    """The op where nobody traces it."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        """Return what the op does, and keep what its gradient needs."""
+        output = _run(*inputs)
+        _setup(ctx, inputs, output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        """Return the arguments' gradients; by the ops where somebody may differentiate them again: they refuse."""
+        is_plain = all(grad is None or type(grad) is Tensor for grad in grads)
+        return _gradients(ctx, *grads, by_torch=not is_plain or torch.is_grad_enabled() or is_watched())

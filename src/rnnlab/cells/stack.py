@@ -55,7 +55,14 @@ class _Call(NamedTuple):
 
 
 class RecurrentStack(RecurrentParameters):
-    """Layers of one recurrence on top of each other, in one or two directions; build RNN, LSTM or GRU instead."""
+    """Layers of one recurrence on top of each other, in one or two directions; build RNN, LSTM or GRU instead.
+
+    Attributes:
+        stays_wide: whether outputs and states stay float32 under autocast where the engine has them so, for a caller
+            that goes on in float32; else they get autocast's dtype, as those of torch.nn.
+    """
+
+    stays_wide = False
 
     def backend_in_use(self, *, has_lengths: bool = False) -> BackendChoice:
         """Return the backend that a call would run here and now, and why; for the log.
@@ -165,7 +172,7 @@ class RecurrentStack(RecurrentParameters):
         call = self._prepare(x, state, lengths, training=self.training)
         with call.width:
             y, final = self._run_layers(call)
-        if call.factors is not None:
+        if call.factors is not None and not self.stays_wide:
             y, final = y.to(call.factors), tuple(s.to(call.factors) for s in final)
         return y, final
 

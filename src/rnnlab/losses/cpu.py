@@ -22,7 +22,7 @@ def run(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return nats and, if `save`, its gradients of h, weight and bias (else, and of no bias, empty)."""
     dtype = compute_dtype(h)
-    given = [None if tensor is None else tensor.detach().to(dtype).contiguous() for tensor in (h, weight, bias)]
+    given = [_as_the_engine_reads(tensor, dtype) for tensor in (h, weight, bias)]
     targets, nats = targets.contiguous(), torch.zeros((), dtype=torch.float64)
     grads = [torch.empty_like(tensor) if save and tensor is not None else None for tensor in given]
     tensors = (*given, targets, nats, *grads)
@@ -32,5 +32,10 @@ def run(
     )  # fmt: skip
     call("rnnlab_judge", arguments)
     likes = (h, weight, h if bias is None else bias)
-    results = [h.new_empty(0) if grad is None else grad.to(like.dtype) for grad, like in zip(grads, likes, strict=True)]
+    pairs = zip(grads, likes, strict=True)
+    results = [h.new_empty(0) if grad is None else engine.as_dtype(grad, like.dtype) for grad, like in pairs]
     return nats.to(dtype), *results  # pyright: ignore[reportReturnType]
+
+
+def _as_the_engine_reads(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else engine.as_dtype(tensor.detach(), dtype).contiguous()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rnnlab.cells import GRU, LSTM, RNN, ExtraArguments
 from rnnlab.cells.initialisation import forget_gate_bias_
+from rnnlab.models.embedding import Embedding
 from rnnlab.models.tied import TiedEmbedding
 
 RecurrentStack = RNN | LSTM | GRU
@@ -60,11 +61,6 @@ class OneHot(nn.Module):
 def build_embedding(kind: str, vocab_size: int, embedding_size: int, *, is_tied: bool = False) -> nn.Embedding | OneHot:
     """Build the map from token ids to vectors.
 
-    Its gradient is torch's dense one, or in a tied model added to the decoder's: on one thread of a Zen 4, for V =
-    33,278, E = 200 (650) and 700 tokens, the dense one takes 1.7 (5.5) ms of CPU time, of which 1.1 (4.3) fill zeros;
-    norm, clipping and fused SGD of the matrix take 4.3 (15). Sparse gradients would spare the zeros but neither norm
-    nor update, which momentum, averaging and fused optimizers do densely.
-
     Args:
         kind: "learned" (a row of a trained matrix, started in +-0.1) or "one_hot".
         vocab_size: number of token ids.
@@ -77,7 +73,7 @@ def build_embedding(kind: str, vocab_size: int, embedding_size: int, *, is_tied:
     match kind:
         case "learned":
             sizes = vocab_size, embedding_size
-            embedding = TiedEmbedding(*sizes) if is_tied else nn.Embedding(*sizes)
+            embedding = TiedEmbedding(*sizes) if is_tied else Embedding(*sizes)
             # torch's N(0, 1) makes tied logits of scale sqrt(H); +-0.1 starts near the uniform distribution.
             nn.init.uniform_(embedding.weight, -0.1, 0.1)
             return embedding
@@ -118,13 +114,15 @@ def build_recurrent(
     }
     match cell:
         case "rnn":
-            return RNN(input_size, hidden_size, nonlinearity=nonlinearity, **shared)
+            stack = RNN(input_size, hidden_size, nonlinearity=nonlinearity, **shared)
         case "lstm":
-            return LSTM(input_size, hidden_size, forget_gate_bias=forget_gate_bias, **shared)
+            stack = LSTM(input_size, hidden_size, forget_gate_bias=forget_gate_bias, **shared)
         case "gru":
-            return GRU(input_size, hidden_size, **shared)
+            stack = GRU(input_size, hidden_size, **shared)
         case _:
             raise ValueError(f"cell must be rnn, lstm or gru, got {cell!r}")
+    stack.stays_wide = True  # what follows rounds for itself: to bfloat16 and back is four passes over the outputs
+    return stack
 
 
 def start_uniformly(model: nn.Module, recurrent: RecurrentStack) -> None:

@@ -99,7 +99,7 @@ class Board:
         """Write the distributions of the last step's gradients."""
         for name, parameter in trained.named_parameters() if self._config.histograms else ():
             if parameter.grad is not None:
-                self._histogram(f"gradients/{name}", parameter.grad, step)
+                self._histogram(f"gradients/{name}", parameter.grad.to_dense(), step)
 
     def inside(self, trained: nn.Module, scored: nn.Module, step: int) -> None:
         """Write what is in the model: distributions of weights and gates, a picture of gates, embeddings.

@@ -23,6 +23,7 @@ from rnnlab.config import TrainerConfig
 from rnnlab.data.windows import Window
 from rnnlab.errors import OutOfMemoryError, out_of_memory
 from rnnlab.losses import later_times
+from rnnlab.models.embedding import rows_only
 from rnnlab.models.state import State, choose, detach, reset
 from rnnlab.tasks.base import Task
 from rnnlab.training.counters import Counters
@@ -167,7 +168,8 @@ class Steps:
         """
         with self.part("forward"):
             foreseen = later_times(share) if isinstance(share, float) else nullcontext()
-            with autocast(self._config.precision, self._device), foreseen:
+            rows = rows_only(self._update.takes_rows and self._ranks is None)
+            with autocast(self._config.precision, self._device), foreseen, rows:
                 outputs, state = self._task.forward(self._model, window, state)
                 nats = self._task.nats(self._model, outputs, window)
         with self.part("backward"):

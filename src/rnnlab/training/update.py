@@ -11,6 +11,8 @@ or norm was not finite; the host learns of it when it reads the numbers, some st
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -92,6 +94,14 @@ class Update:
         self._parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
         self.defers = device.type == "cuda" and self._is_fused
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether gradients may be sparse: with plain SGD, a weight whose gradient is zero stays as it is."""
+        is_plain = isinstance(self._optimizer, torch.optim.SGD) and not any(
+            group["momentum"] or group["weight_decay"] for group in self._optimizer.param_groups
+        )
+        return is_plain and self._is_fused and self._max_value is None and not self.defers
+
     def gradient_norm(self) -> Tensor:
         """Return the global norm of all gradients, as if they were one vector; a scalar."""
         return nn.utils.get_total_norm(self._gradients())
@@ -130,7 +140,8 @@ class Update:
             self._begin_momentum()
             optimizer.found_inf = spoiled  # pyright: ignore[reportAttributeAccessIssue]
         try:
-            optimizer.step()
+            with self._rows_changed(1.0 if scale is None else float(scale)) if self.takes_rows else nullcontext():
+                optimizer.step()
         finally:
             for name in ("grad_scale", "found_inf"):
                 optimizer.__dict__.pop(name, None)
@@ -154,6 +165,21 @@ class Update:
             self._max_value is not None and largest is not None and largest > self._max_value
         )
 
+    @contextmanager
+    def _rows_changed(self, scale: float) -> Generator[None]:
+        """Change the rows that have a gradient, and keep sparse ones from the fused step inside, which takes none."""
+        sparse: list[tuple[nn.Parameter, Tensor]] = []
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                if (grad := parameter.grad) is not None and grad.is_sparse:
+                    with torch.no_grad():
+                        parameter.index_add_(0, grad.indices()[0], grad.values(), alpha=-group["lr"] / scale)
+                    sparse.append((parameter, grad))
+                    parameter.grad = None
+        yield
+        for parameter, grad in sparse:
+            parameter.grad = grad
+
     def _begin_momentum(self) -> None:
         """Make SGD's buffers, of zeros, before its first step: if it skips that, it leaves them as memory was."""
         if not isinstance(self._optimizer, torch.optim.SGD):
@@ -165,7 +191,17 @@ class Update:
                     state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
 
     def _gradients(self) -> list[Tensor]:
-        return [p.grad for p in self._parameters if p.grad is not None]
+        """The gradients, of sparse ones the numbers; in these, rows that were seen twice become one."""
+        found: list[Tensor] = []
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                continue
+            if parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.coalesce()
+                found.append(parameter.grad.values())
+            else:
+                found.append(parameter.grad)
+        return found
 
 
 def _sample(parameter: nn.Parameter) -> Tensor:

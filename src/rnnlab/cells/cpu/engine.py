@@ -82,7 +82,7 @@ def forward(
     if not save and many and weight_hh.dtype == dtype and (kept := kept_weights(*weights)) is not None:
         window.packed = kept.find(window, weights).handle
     call("rnnlab_forward", window)
-    results = [tensor.to(x.dtype) for tensor in (y, *final)]
+    results = [as_dtype(tensor, x.dtype) for tensor in (y, *final)]
     return *results, *([x.new_empty(0)] if c_0 is None else []), gates, saved
 
 
@@ -127,7 +127,7 @@ def backward(
     window = _window(cell, x, arrays, reverse, factors, (zoneout_h_share, zoneout_c_share, clip_state_grad))
     call("rnnlab_backward", window)
     dtypes = (x.dtype,) * 3 + (weight_hh.dtype,) * 4
-    return tuple(grad.to(dtype) for grad, dtype in zip(grads.values(), dtypes, strict=True))
+    return tuple(as_dtype(grad, dtype) for grad, dtype in zip(grads.values(), dtypes, strict=True))
 
 
 def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -152,12 +152,18 @@ def multiply(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def drop(x: Tensor, seed: int, p: float) -> Tensor:
     """Return x with entries zeroed with probability p, below 1, and the others divided by 1 - p."""
-    wide = x.to(_wide_dtype(x)).contiguous().resolve_neg()
+    wide = as_dtype(x, _wide_dtype(x)).contiguous()
+    wide = wide.resolve_neg() if wide.is_neg() else wide
     y = torch.empty_like(wide)
     call(
         "rnnlab_drop", Dropout(arithmetic(wide), torch.get_num_threads(), x.numel(), seed, p, address(wide), address(y))
     )
-    return y.to(x.dtype)
+    return as_dtype(y, x.dtype)
+
+
+def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return `tensor.to(dtype)`, without asking torch where there is nothing to do: in a small step that is felt."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _laid_out(matrix: Tensor) -> tuple[Tensor, bool]:
@@ -172,9 +178,7 @@ def _wide_dtype(x: Tensor) -> torch.dtype:
 
 
 def _wide(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous()):
-        return tensor  # what most tensors are: at one token a call, asking torch for nothing eleven times is felt
-    return tensor.to(dtype).contiguous()
+    return None if tensor is None else as_dtype(tensor, dtype).contiguous()
 
 
 def _inputs(
