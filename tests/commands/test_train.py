@@ -143,9 +143,14 @@ def test_the_log_names_the_width_that_the_cells_run_in(precision, width, train, 
 def test_a_dry_run_runs_in_the_precision_that_was_asked_for(train, monkeypatch):
     seen = []
     nats = Music.nats
-    monkeypatch.setattr(Music, "nats", lambda self, *given: seen.append(given[1].dtype) or nats(self, *given))
+
+    def see(self, *given):
+        seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
+        return nats(self, *given)
+
+    monkeypatch.setattr(Music, "nats", see)
     train("music", "dry_run=true", "trainer.precision=bf16")
-    assert seen == [torch.bfloat16]
+    assert seen == [(True, torch.bfloat16)]
 
 
 def test_the_bar_ends_on_the_last_epoch(train, monkeypatch):
