@@ -125,7 +125,7 @@ REFUSED = {
         *("sentiment", ".csv", HEADER + "".join(f"word{n % 7} good {n},{n}\n" for n in range(60))),
         "of valid is not in train, which has",
     ),
-    "an array a line": ("sentiment", ".jsonl", '["a", "b"]\n', "line 1: wanted one JSON object a line, got list"),
+    "an array a line": ("sentiment", ".jsonl", '["a", "b"]\n', 'line 1: got ["a", "b"]; wanted one JSON object a line'),
     "half a character": (
         "sentiment",
         ".jsonl",
@@ -145,7 +145,12 @@ REFUSED = {
         '{"text": true, "label": "a"}',
         "line 1: 'text' must be",
     ),
-    "a fraction for a label": ("sentiment", ".jsonl", '{"text": "a", "label": 1.5}', "whole number, got float"),
+    "a fraction for a label": (
+        "sentiment",
+        ".jsonl",
+        '{"text": "a", "label": 1.5}',
+        "a whole number, true or false, got 1.5",
+    ),
     "two equal keys": (
         "sentiment",
         ".jsonl",
@@ -154,8 +159,13 @@ REFUSED = {
     ),
     "brackets without end": ("sentiment", ".jsonl", "[" * 100_000, "line 1: not JSON"),
     "a number without end": ("sentiment", ".jsonl", '{"text": "a", "label": ' + "9" * 5000 + "}", "line 1: not JSON"),
-    "only headers of tunes": ("music", ".abc", "X:1\n" * 500, "has no tune that can be used: 500 no key (K:)"),
-    "no note": ("music", ".abc", "X:1\nK:D\n| z z |\n", "has no tune that can be used: 1 no note"),
+    "only headers of tunes": (
+        "music",
+        ".abc",
+        "X:1\n" * 500,
+        "has no tune that can be used; left out: no key (K:): 500",
+    ),
+    "no note": ("music", ".abc", "X:1\nK:D\n| z z |\n", "has no tune that can be used; left out: no note: 1"),
     "tunes longer than max_len": (
         "music",
         ".abc",

@@ -129,7 +129,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
 }
 TUNES: dict[str, tuple[bytes, str]] = {
     "no X:": (b"T:A tune\nK:D\nABc|\n", "has no tune: no line starts with X:"),
-    "no K:": (b"X:1\nT:A tune\nABc|\n", "has no tune that can be used: 1 no key (K:)"),
+    "no K:": (b"X:1\nT:A tune\nABc|\n", "has no tune that can be used; left out: no key (K:): 1"),
     "one tune": (b"X:1\nT:A tune\nK:D\nABc def|\n", "split, got 1 in all; give more tunes"),
 }
 

@@ -134,7 +134,7 @@ def test_a_run_inside_another_run_is_refused(make_run):
 
 def test_outputs_that_is_a_file_cannot_be_written_to(outputs: Path):
     outputs.write_text("")
-    with pytest.raises(CannotWriteError, match=r"cannot write to .*outputs.*; set RNNLAB_OUTPUTS") as caught:
+    with pytest.raises(CannotWriteError, match=r"outputs is no folder.*; set RNNLAB_OUTPUTS") as caught:
         runs.create_run("x", exact=True)
     assert caught.value.exit_code == 7
 

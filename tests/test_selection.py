@@ -38,6 +38,7 @@ def test_filters_take_lists_and_patterns_and_all_must_fit():
     assert names("name=sweep-1/*") == ["sweep-1/0-gru", "sweep-1/1-rnn"]
     assert names("model=?stm,rnn") == ["a", "sweep-1/1-rnn", "b", "c"]
     assert names("name=none") == []
+    assert [found.name for found in choose([run("[x]"), run("x")], ["name=[x]"])] == ["[x]"]
 
 
 def test_the_best_score_comes_first_each_score_by_itself_and_what_has_none_last():

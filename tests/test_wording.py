@@ -1,11 +1,13 @@
 """How messages are worded."""
 
+import math
+
 import pytest
 
 from rnnlab.tasks.music import Music
 from rnnlab.tasks.next_word import NextWord
 from rnnlab.tasks.sentiment import Sentiment
-from rnnlab.wording import better, for_a_terminal, milliseconds, right_choice
+from rnnlab.wording import better, for_a_terminal, milliseconds, right_choice, score_text
 
 
 @pytest.mark.parametrize("task", [Music, NextWord, Sentiment])
@@ -34,3 +36,8 @@ def test_a_quoted_text_is_shown_and_not_obeyed():
     assert for_a_terminal("corpus \x1b]0;owned\x07\x9b2J 'é🎵'\n  second") == shown
     assert for_a_terminal("run \u202egnp.nur лиса 狐") == r"run \u202egnp.nur лиса 狐", "nor is it read backwards"
     assert for_a_terminal("x" * 5000) == "x" * 1000 + "..."
+
+
+def test_a_score_has_four_decimals_unless_it_is_too_large_for_a_column():
+    assert [score_text(value) for value in (0.5, -3.0, 123456.78901)] == ["0.5000", "-3.0000", "123456.7890"]
+    assert [score_text(value, "+") for value in (0.5, 3.6e28, math.nan)] == ["+0.5000", "+3.6e+28", "+nan"]

@@ -46,8 +46,15 @@ _OF_A_START = {LOCK, ".probe", ".hydra", "rnnlab.log", "vocabulary.json"}  # bef
 
 
 def outputs_root() -> Path:
-    """Return the folder of all runs: $RNNLAB_OUTPUTS, else ./outputs."""
-    return Path(os.path.expanduser(os.environ.get("RNNLAB_OUTPUTS") or "outputs"))
+    """Return the folder of all runs: $RNNLAB_OUTPUTS, else ./outputs; it need not be there yet.
+
+    Raises:
+        CannotWriteError: there is something else of that name.
+    """
+    root = os.path.expanduser(os.environ.get("RNNLAB_OUTPUTS") or "outputs")
+    if os.path.exists(root) and not os.path.isdir(root):
+        raise CannotWriteError(f"{root} is no folder: no runs can be in it; set RNNLAB_OUTPUTS to another folder")
+    return Path(root)
 
 
 @contextmanager

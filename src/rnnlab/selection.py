@@ -38,8 +38,13 @@ def choose(found: list[RunSummary], words: list[str]) -> list[RunSummary]:
         if key == "status" and (wrong := [name for name in patterns if name not in STATUSES]):
             hint = did_you_mean(wrong[0], STATUSES)
             raise ConfigError(f"status must be one of {', '.join(STATUSES)}, got {wrong[0]!r}{hint}")
-        found = [run for run in found if any(fnmatchcase(getattr(run, key), pattern) for pattern in patterns)]
+        found = [run for run in found if any(_fits(getattr(run, key), pattern) for pattern in patterns)]
     return found
+
+
+def _fits(value: str, pattern: str) -> bool:
+    """Whether a value is meant; brackets are part of a name."""
+    return fnmatchcase(value, pattern.replace("[", "[[]"))
 
 
 def _sorted(found: list[RunSummary], order: str) -> list[RunSummary]:

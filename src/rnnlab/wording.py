@@ -11,6 +11,7 @@ from textwrap import wrap
 
 _LONGEST = 1000  # characters of a line of a message
 _NARROWEST = 20  # columns of a text beside another
+_LARGE = 1e7  # from here on a score's decimals tell nothing
 _SIMILAR = 0.6  # difflib's ratio above which a word counts as a slip of another
 # Which way the scores improve; other numbers, such as the length of a copied span, are neither good nor bad.
 _LOWER_IS_BETTER = {"loss", "perplexity", "bits_per_char", "mse", "rollout_radii"}
@@ -89,6 +90,16 @@ def better(tag: str) -> str:
 def _ratio(word: str, other: str) -> float:
     """Return how alike two words are, 0 to 1, whatever their case."""
     return SequenceMatcher(None, word.lower(), other.lower(), autojunk=False).ratio()
+
+
+def score_text(value: float, sign: str = "") -> str:
+    """Return a score with four decimals; one too large for a column, as of a run that diverges, with four digits.
+
+    Args:
+        value: of any size.
+        sign: "+" shows it of a positive number, too.
+    """
+    return f"{value:{sign}.4f}" if abs(value) < _LARGE else f"{value:{sign}.4g}"
 
 
 def milliseconds(seconds: float) -> str:

@@ -120,11 +120,15 @@ def test_every_named_corpus_is_offered_for_its_task():
 
 @pytest.mark.parametrize(("shell", "end"), [("bash", " "), ("zsh", " "), ("fish", "")])
 def test_a_shell_gets_its_answer_as_it_wants_it(
-    shell: str, end: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shell: str, end: str, outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("COMP_LINE", "rnnlab evaluate run=music")
     assert complete([f"query={shell}"]) == 0
     assert capsys.readouterr().out == f"run=music-gru{end}\nrun=music-lstm{end}\n"
+    (outputs / "music-gru").rename(outputs / "my [x] run")
+    monkeypatch.setenv("COMP_LINE", "rnnlab evaluate run=my")
+    assert complete([f"query={shell}"]) == 0
+    assert capsys.readouterr().out == (r"run=my\ \[x\]\ run" if shell == "bash" else "run=my [x] run") + f"{end}\n"
     monkeypatch.setenv("COMP_LINE", "rnnlab evaluate spl")
     assert complete([f"query={shell}"]) == 0
     assert capsys.readouterr().out == "split=\n"

@@ -6,12 +6,14 @@ import json
 import shutil
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from rnnlab.commands import compare, diff
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.evaluation.bootstrap import Interval
 from rnnlab.json_files import read_json, write_json
+from rnnlab.tasks.items import ItemScores
 
 
 @pytest.fixture
@@ -65,6 +67,18 @@ def test_by_length_scores_each_quarter_of_the_texts(pair, capsys):
     assert max(map(len, told.splitlines())) <= 120
 
 
+def test_a_quarter_of_one_item_goes_with_the_one_beside_it():
+    steps = np.array([60, 70, 80, 87, 88, 88, 95, 102, 102])
+    items = ItemScores("tunes", nats=steps * 2.0, counts=steps, steps=steps, right=None, targets=None)
+    runs = [compare.Contestant(name, "bits_per_char", "", items) for name in ("a", "b")]
+    parts = compare._by_length(runs, "test/bits_per_char", 100, 0)
+    assert [(part["items"], part["shortest"], part["longest"]) for part in parts] == [
+        (3, 60, 80),
+        (4, 87, 95),  # 95 alone would be a quarter
+        (2, 102, 102),
+    ]
+
+
 def test_a_long_text_has_no_lengths_to_compare_by(finished):
     shutil.copytree(finished / "next_word", finished / "copy")
     with pytest.raises(CheckpointError, match="--by-length is for texts and tunes, next_word reads one long text"):
@@ -96,6 +110,15 @@ def test_runs_of_other_tasks_corpora_and_vocabularies_are_refused(finished, trai
     write_json(finished / "fewer-words" / "run.json", content)
     with pytest.raises(CheckpointError, match="corpus .*words.txt and corpus another.txt"):
         compare.main(["next_word", "fewer-words"])
+
+
+def test_the_same_text_in_another_file_is_the_same_corpus(finished, train, corpora, tmp_path, capsys):
+    moved = tmp_path / "moved.txt"
+    moved.write_bytes(b"\xef\xbb\xbf" + corpora["next_word"].read_bytes())
+    train("next_word", f"task.corpus={moved}", "seed=1", name="moved")
+    capsys.readouterr()
+    result = compared(capsys, "next_word", "moved", "--resamples", "100")
+    assert result["settings"]["task.corpus"] == [str(corpora["next_word"]), str(moved)]
 
 
 def test_one_run_is_not_enough_and_numbers_have_ranges(finished):

@@ -110,7 +110,7 @@ def test_a_person_sees_next_tokens_that_are_spaces_and_line_ends(finished, capsy
     (found,) = predicted(capsys, "run=music", "text=X:1\nT:", "top=1000")
     assert main(["predict", "run=music", "text=X:1\nT:", "top=1000"]) == 0
     above, heading, *rows = capsys.readouterr().out.splitlines()
-    assert (above, heading.split()) == ("X:1\\nT:  (7 tokens)", ["next", "probability"])
+    assert (above, heading.split()) == ("X:1\\nT:  (6 tokens)", ["next", "probability"])
     assert len(rows) == len(found["next"])
     assert {"' '", "'\\n'"} < {row.rsplit(maxsplit=1)[0] for row in rows}
 
@@ -134,3 +134,13 @@ def test_bytes_of_the_command_line_that_are_no_text_do_not_crash(finished, monke
 def test_top_is_refused_where_every_class_is_given(finished, capsys):
     assert main(["predict", "run=sentiment", "text=good", "top=3"]) == 2
     assert "top=3 is for language models" in capsys.readouterr().err
+
+
+def test_a_text_of_nothing_is_shown_and_has_no_token(finished, capsys):
+    assert main(["predict", "run=next_word", "text= "]) == 0
+    assert capsys.readouterr().out.startswith("' '  (0 tokens)\n")
+
+
+def test_a_table_is_not_read_as_one_text_a_line(finished, corpora, capsys):
+    assert main(["predict", "run=sentiment", f"file={corpora['sentiment']}"]) == 3
+    assert "reviews.csv is a table, wanted one text a line" in capsys.readouterr().err

@@ -83,7 +83,7 @@ def sweep(finished):
         content, result = read_json(run / "run.json"), read_json(run / "result.json")
         content["config"]["model"]["cell"], content["config"]["seed"] = cell, seed
         content["overrides"] = ["task=music", f"model={cell}", f"seed={seed}"]
-        result["metrics"]["test/bits_per_char"] = score
+        result["metrics"] |= {"valid/bits_per_char": score, "test/bits_per_char": 5 - score}  # which must not choose
         write_json(run / "run.json", content)
         write_json(run / "result.json", result)
     lost = {"job": "sweep-7/4-rnn-seed=0", "status": "failed"}
@@ -97,8 +97,10 @@ def test_the_page_of_a_sweep_ranks_configurations_with_their_intervals(sweep):
     found = cells(page)
     # Mean of two seeds +- t(0.975, 1) * std / sqrt(2): 12.706 * 0.1414 / 1.4142 = 1.2706.
     first, second = found.index("gru"), found.index("lstm")
-    assert found[first : first + 5] == ["gru", "2", "1.6000", "0.1414", "0.3294 to 2.8706"]
-    assert found[second : second + 5] == ["lstm", "2", "2.1000", "0.1414", "0.8294 to 3.3706"]
+    assert found[first : first + 6] == ["gru", "2", "1.6000", "0.1414", "0.3294 to 2.8706", "3.4000"]
+    assert found[second : second + 6] == ["lstm", "2", "2.1000", "0.1414", "0.8294 to 3.3706", "2.9000"]
+    assert first < second
+    assert "Configurations by valid/bits_per_char, the best first" in page
     assert "4 of 5 runs done; varied: model.cell, seed" in page
     assert "4-rnn-seed=0" in found
     assert "rnnlab train task=music model=gru seed=0" in page

@@ -62,6 +62,23 @@ def test_one_run_of_a_sweep_can_go(outputs):
     assert left(outputs / "sweep-1") == ["1-gru", "sweep.json"]
 
 
+def test_ctrl_d_is_a_no(outputs, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda question: (_ for _ in ()).throw(EOFError))
+    assert main(["a"]) == 1
+    assert capsys.readouterr().out.endswith("\nnothing was removed\n")
+    assert (outputs / "a").is_dir()
+
+
+def test_a_folder_that_held_nothing_else_goes_too(outputs, make_run):
+    make_run("deep/er/one", {"status": "done"})
+    make_run("deep/two", {"status": "done"})
+    assert main(["deep/er/one", "--yes"]) == 0
+    assert left(outputs / "deep") == ["two"]
+    assert main(["deep/two", "--yes"]) == 0
+    assert left(outputs) == ["a", "b", "sweep-1"]
+
+
 def test_without_a_terminal_nothing_is_removed(outputs, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with pytest.raises(ConfigError, match="--yes goes ahead"):

@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from rnnlab.cli import main
 from rnnlab.commands import xray
+from rnnlab.inspection.xray import sentences
 from rnnlab.json_files import read_json
 
 SMALL = ["steps=12", "rows=2", "places=8"]
@@ -75,6 +76,24 @@ def test_same_seed_same_report(train):
         assert main(["xray", "run=run", *SMALL, f"seed={seed}"]) == 0
         reports.append({**read_json(folder / "xray.json"), "seed": None})
     assert reports[0] == reports[1] != reports[2]
+
+
+@pytest.mark.parametrize(
+    ("losses", "effective", "said"),
+    [
+        (
+            [2.5, 2.0, 1.5],
+            4,
+            "the loss falls from 2.5 with one step of history to 1.5 nats with 8; the last 4 steps bring",
+        ),
+        ([2.5, 1.5, 1.5], 1, "to 1.5 nats with 8; the last step brings 95 % of that"),
+        ([2.5, 2.0, 2.6], 1, "more history brings nothing: the loss is 2.5 with one step of it and 2.6 nats with 8"),
+        ([2.5, 2.5, 2.5], 1, "more history brings nothing"),
+    ],
+)
+def test_a_loss_that_does_not_fall_is_not_said_to(losses, effective, said):
+    memory = {"lengths": [1, 4, 8], "loss": losses, "unit": "nats", "effective": effective}
+    assert said in sentences({"layers": {}, "memory": memory})[-1]
 
 
 def test_it_names_a_run_that_is_not_there(outputs, capsys):

@@ -1,4 +1,6 @@
+import gzip
 import logging
+import lzma
 import os
 
 import pytest
@@ -50,6 +52,10 @@ def test_only_newlines_end_lines(tmp_path):
         (b"\xef\xbb\xbfab\xff", "line 1, byte 6 of the line, offset 5 in the file: byte 0xff"),
         ("one".encode("utf-16"), "is UTF-16 or UTF-32, wanted UTF-8; convert it"),
         ("one".encode("utf-16-be"), "a NUL byte, wanted text"),
+        (gzip.compress(b"one"), r"corpus\.txt is a gzip archive, wanted text; unpack it first: gunzip"),
+        (lzma.compress(b"one"), "is an xz archive"),
+        (b"PK\x03\x04rest", "is a zip archive, or a document that is one"),
+        (b"%PDF-1.7\n", "is a PDF document"),
     ],
 )
 def test_what_is_not_text_is_refused_with_the_place(tmp_path, content, message):
@@ -76,7 +82,9 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
 def test_files_are_listed_by_suffix_and_in_order(tmp_path):
     for name in ("b.TXT", "a.txt", "c.md", "d"):
         (tmp_path / name).touch()
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "e.txt").touch()
+    for folder in ("inner", ".hidden"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "e.txt").touch()
+    (tmp_path / "._a.txt").touch()
     assert [path.name for path in list_files(tmp_path, [".txt"])] == ["a.txt", "b.TXT"]
     assert [path.name for path in list_files(tmp_path, [".txt"], recursive=True)] == ["a.txt", "b.TXT", "e.txt"]

@@ -1,4 +1,5 @@
 import re
+import unicodedata
 
 import pytest
 from hypothesis import example, given
@@ -22,6 +23,29 @@ def test_both_apostrophes_give_one_token():
 
 def test_letters_with_combining_accents_stay_in_their_word():
     assert word_tokens("cafe\u0301s") == ["cafés"]
+
+
+def test_marks_belong_to_their_letters_in_every_script():
+    assert word_tokens("नमस्ते दुनिया।") == ["नमस्ते", "दुनिया", "।"]
+    assert word_tokens("قِطَّة كَبِيرَة") == ["قِطَّة", "كَبِيرَة"]
+    assert review_tokens("می\u200cخواهم नहीं!") == ["می\u200cخواهم", "नहीं", "!"]
+    assert word_tokens("İstanbul") == ["i\u0307stanbul"]
+
+
+def test_letters_of_scripts_without_spaces_are_tokens():
+    assert word_tokens("天地，hello 3.5カナ") == ["天", "地", "，", "hello", "3.5", "カ", "ナ"]
+    assert word_tokens("เป็น 한국어") == ["เ", "ป็", "น", "한국어"]
+    assert join_tokens(word_tokens("天地玄，黃。 the 宇")) == "天地玄，黃。 the 宇"
+
+
+def test_an_emoji_of_several_characters_is_one_token():
+    assert word_tokens("👩\u200d👧 🇩🇪🇫🇷 ❤\ufe0f👍🏽") == ["👩\u200d👧", "🇩🇪", "🇫🇷", "❤\ufe0f", "👍🏽"]
+
+
+@given(st.text(alphabet="aé1'.,!_ \n\u0301\u094d天ป็👩\u200d🇩🏽", max_size=20))
+def test_words_drop_nothing_of_any_script(text):
+    kept = unicodedata.normalize("NFC", text)
+    assert "".join(word_tokens(text)) == "".join(kept.split())
 
 
 def test_a_typed_unk_stays_whole():

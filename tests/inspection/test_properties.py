@@ -24,6 +24,10 @@ def marks(flags):
         ("line_ends_next", f"a b {EOS} c", ".^.."),
         ("digit", "in 1,900 men x2", ".^.^"),
         ("after_comma", "a , b c . d", ".^^^.."),
+        ("sentence_ends_next", "天 地 。 玄", ".^.."),
+        ("sentence_start", "यह एक वाक्य है । दो", "^^^.^^"),
+        ("after_comma", "天 ， 地 。 玄", ".^^.."),
+        ("quote_open", "天 「 地 」 玄", ".^^.."),
     ],
 )
 def test_words(name, text, expected):

@@ -186,3 +186,16 @@ def test_labels_that_differ_from_the_runs_are_refused_from_the_cache_too(tasks):
     for _ in range(2):
         with pytest.raises(DataError, match=r"has labels \('neg', 'pos'\), the run was trained on"):
             restored.read_corpus()
+
+
+def test_files_of_a_folder_that_are_not_read_are_named_as_long_as_they_are_there(tasks, corpora, tmp_path, caplog):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shutil.copy(corpora["next_word"], folder / "train.txt")
+    (folder / "more.txt").write_text("not read\n")
+    for _ in range(2):  # read, and from the cache
+        reads(caplog, tasks.new("next_word", corpus=str(folder)))
+        assert caplog.text.count("not read, named neither train, valid nor test: more.txt") == 1
+    (folder / "more.txt").unlink()
+    reads(caplog, tasks.new("next_word", corpus=str(folder)))
+    assert "not read" not in caplog.text

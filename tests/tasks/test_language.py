@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from rnnlab.config import Backend, Decoder, Nonlinearity
 from rnnlab.data.windows import Window
+from rnnlab.errors import DivergedError
 from rnnlab.tasks.language import LanguageScores
 
 
@@ -164,9 +165,17 @@ def test_prediction_is_what_the_model_says_after_the_prompt(task, tasks):
     shares = model(torch.tensor(ids)[:, None])[0][-1, 0].detach().softmax(-1)
     likeliest = task.predict_next(model, prompt, top=1)
     assert likeliest["text"] == prompt
-    assert likeliest["tokens"] == len(ids)
+    assert likeliest["tokens"] == len(ids) - 1  # what stands before every text is none of its tokens
     assert likeliest["next"][0]["token"] == task.vocabulary.decode([int(shares.argmax())])[0]
     assert likeliest["next"][0]["probability"] == pytest.approx(float(shares.max()), rel=1e-5)
+
+
+def test_a_model_that_computes_no_numbers_predicts_nothing(task, tasks):
+    model = tasks.model(task)
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    with pytest.raises(DivergedError, match="the model's logits are nan or infinite"):
+        task.predict_next(model, "", top=2)
 
 
 def test_hits_are_not_counted(task):

@@ -40,6 +40,10 @@ def test_gates_of_a_few_units_are_drawn_too():
     assert gates_figure({"hidden": torch.rand(3, 1)}, ["a", "b", "c"]).float().std() > 10
 
 
+def test_letters_that_the_font_lacks_warn_nobody():
+    assert gates_figure({"hidden": torch.rand(2, 1)}, ["天", "😀"]).float().std() > 10  # warnings are errors here
+
+
 def test_a_confusion_matrix_of_other_counts_is_another_picture():
     first = confusion_figure(["neg", "pos"], np.array([[8, 2], [1, 9]]))
     assert not first.equal(confusion_figure(["neg", "pos"], np.array([[8, 2], [2, 8]])))

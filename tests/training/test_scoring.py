@@ -37,7 +37,7 @@ def test_a_score_that_is_no_number_is_never_the_best(lab, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("valid", "test", "message"),
     [
-        ((math.nan, math.inf), 3.0, "no evaluation gave a finite valid/perplexity, though training was finite"),
+        ((math.nan, math.inf), 3.0, "no evaluation gave a finite valid/perplexity, though the weights are finite"),
         ((5.0, math.nan), math.inf, "test/loss is inf with the best weights, those of step 2, though"),
         ((5.0, math.nan), 3.0, None),  # the best weights are not the last
     ],

@@ -8,6 +8,7 @@ serves fish; in bash it lets no word end with a space, and takes the equal sign 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "fish")
 _RUN_KEYS = ("run=", "resume=")
+_FOR_BASH = re.compile(r"[\s'\"\\$`&|;()<>*?\[\]{}!]")
 _PATH_KEYS = ("file", "output", "task.corpus")
 
 # Of a composed verb with no entry here: --json and --cfg.
@@ -81,6 +83,8 @@ def complete(argv: list[str]) -> int:
         raise ConfigError(f"-sc takes install=SHELL or uninstall=SHELL, SHELL one of {', '.join(SHELLS)}")
     if action == "query":
         words = suggestions(os.environ.get("COMP_LINE", ""))
+        if shell == "bash":  # the others escape what they put in
+            words = [_FOR_BASH.sub(r"\\\g<0>", word) for word in words]
         # fish itself ends with a space what is whole.
         print("\n".join(words if shell == "fish" else map(_ended, words)))
         return 0

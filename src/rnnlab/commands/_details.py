@@ -18,6 +18,7 @@ from rnnlab.reports.differences import differences
 from rnnlab.run_list import RunSummary, summarize
 from rnnlab.run_lookup import find_run
 from rnnlab.runs import run_name, run_names
+from rnnlab.wording import score_text
 
 # What a terminal would obey: a model can write it, if its corpus held it.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
@@ -79,7 +80,7 @@ class RunDetails:
         rows = []
         for name in dict.fromkeys(tag.partition("/")[2] for tag in scores):
             values = [scores.get(f"{split}/{name}") for split in splits]
-            rows.append((name, ["" if value is None else f"{value:.4f}" for value in values]))
+            rows.append((name, ["" if value is None else score_text(value) for value in values]))
         return splits, rows
 
     def confusion(self) -> tuple[list[str], list[list[int]]] | None:
@@ -107,12 +108,17 @@ def facts(details: RunDetails) -> list[tuple[str, str]]:
         passes = result.get("epochs")
         epochs = f", {passes:g} epoch{'s' * (passes != 1)}" if isinstance(passes, int | float) else ""
         lines.append(("trained", f"{summary.steps:,} steps{epochs} in {duration(summary.seconds)}{rate}"))
-    lines.append(("on", f"{run.get('device', '?')}, {run.get('threads', '?')} threads; {run.get('backend', '?')}"))
+    lines.append(("on", f"{run.get('device', '?')}, {_threads(run)}; {run.get('backend', '?')}"))
     commit = str(run.get("git_commit") or "no commit")[:12]
     lines.append(("with", ", ".join([*(f"{name} {version}" for name, version in versions.items()), commit])))
     if summary.error:
         lines.append(("error", summary.error))
     return lines
+
+
+def _threads(run: dict[str, Any]) -> str:
+    count = run.get("threads", "?")
+    return f"{count} thread{'s' * (count != 1)}"
 
 
 def shown_curves(curves: dict[str, Curve]) -> dict[str, Curve]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,11 @@ from torch.overrides import TorchFunctionMode
 from rnnlab.commandline.checks import problems
 from rnnlab.commandline.explain import explain
 from rnnlab.config import CorpusConfig, TrainConfig, UseConfig
-from rnnlab.errors import CheckpointError, ConfigError
+from rnnlab.errors import CheckpointError, ConfigError, DivergedError
 from rnnlab.hardware import choose_device, set_up
 from rnnlab.json_files import read_json
 from rnnlab.run_lookup import find_run
+from rnnlab.runs import run_name
 from rnnlab.schema import train_settings
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.checkpoint import load_model
@@ -174,6 +177,24 @@ def check_corpus(folder: Path, task: Task, *, may_differ: bool = False) -> None:
         if not may_differ:
             raise CheckpointError(f"{difference}; start a new run")
         log.warning("%s", difference)
+
+
+def refuse_no_number(finished: FinishedRun, values: Mapping[str, float]) -> None:
+    """Refuse to show what a diverged run computes as if it were a score: training does not, either.
+
+    Args:
+        finished: the run.
+        values: numbers by the names that a message gives them.
+
+    Raises:
+        DivergedError: one of them is nan or infinite.
+    """
+    for tag, value in values.items():
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{tag} of {run_name(finished.folder)} is {value}: its weights come from a run that diverged; "
+                "rnnlab diagnose says what to try"
+            )
 
 
 def _found_again(corpus: str, working_directory: Any) -> str:

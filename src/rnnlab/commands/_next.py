@@ -79,7 +79,9 @@ def next_commands(run: RunSummary, *, shown: bool = False) -> list[tuple[str, st
 
 
 def _sibling(run: RunSummary) -> str | None:
-    """Return the newest other finished run that `compare` would take: the same task and corpus."""
+    """Return the newest other finished run that `compare` would take: the same task and corpus, and a loss in nats."""
+    if run.metric is None or run.metric.endswith("/mse"):
+        return None
     for other in reversed(list_runs()):
         is_like = (other.task, other.metric, other.status) == (run.task, run.metric, "done")
         if is_like and other.name != run.name and _corpus(other) == _corpus(run):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+from rnnlab.data.corpora.table_files import SUFFIXES
 from rnnlab.data.text import decode_text, read_text
 from rnnlab.errors import DataError
 
@@ -12,8 +14,10 @@ def read_own(file: str) -> str:
     """Read a UTF-8 file, or standard input where the name is -.
 
     Raises:
-        DataError: it cannot be read, or is no text.
+        DataError: it cannot be read, is no text, or a table, whose labels and commas would be read as words.
     """
+    if Path(file).suffix.lower() in SUFFIXES:
+        raise DataError(f"{file} is a table, wanted one text a line; save its texts as a .txt file")
     return decode_text(_standard_input(), "standard input") if file == "-" else read_text(file)
 
 

@@ -1,4 +1,7 @@
-"""The HTML page of a sweep: which configuration is best, by how much, and every run."""
+"""The HTML page of a sweep: which configuration is best, by how much, and every run.
+
+What is best is chosen by the validation score, as everywhere; the test score stands beside it.
+"""
 
 from __future__ import annotations
 
@@ -46,29 +49,42 @@ def sweep_page(name: str, folder: Path, details: list[RunDetails], footer: str) 
     """
     varied = {key: row for key, row in differences([one.config for one in details]).items() if key not in _NO_AXIS}
     scored = [one for one in details if one.summary.value is not None and one.summary.status == "done"]
-    tags = {one.summary.metric for one in scored}
+    metrics = {one.metric for one in scored}
     lost = _lost_jobs(folder, {one.summary.name for one in details})
     done = sum(one.summary.status == "done" for one in details)
     line = f"{done} of {len(details) + len(lost)} runs done; varied: {', '.join(varied) or 'nothing'}"
     body = [html.head(name, "", line)]
-    if scored and len(tags) == 1:
-        tag = str(scored[0].summary.metric)
+    if scored and len(metrics) == 1:
+        tag = _chosen_by(scored)
         keys = [key for key in varied if key != "seed"]
         found = _configurations(details, scored, varied, keys, tag)
         body += [*_best(found[0], keys, tag), *_table_of(found, keys, tag), *_pictures(details, scored, varied, tag)]
     body += _all_runs(details, varied, lost)
-    if scored:
-        top = max(scored, key=_goodness)
+    if scored and len(metrics) == 1:
+        top = max(scored, key=lambda one: _goodness(one, _chosen_by(scored)))
         body.append(html.heading("The best run, made again"))
         body.append(html.code(top.command()))
         body += changed_settings(top)
     return html.page(f"{name} - rnnlab", body, footer)
 
 
-def _goodness(run: RunDetails) -> float:
+def _scores(run: RunDetails) -> dict[str, float]:
+    """The run's scores by tag, those that are numbers."""
+    metrics = run.result.get("metrics")
+    found = {**(metrics if isinstance(metrics, dict) else {}), str(run.summary.metric): run.summary.value}
+    return {tag: value for tag, value in found.items() if isinstance(value, int | float)}
+
+
+def _chosen_by(scored: list[RunDetails]) -> str:
+    """The tag of the score that chooses: of the validation split, unless a run of an older rnnlab has none."""
+    tag = f"valid/{scored[0].metric}"
+    return tag if all(tag in _scores(one) for one in scored) else str(scored[0].summary.metric)
+
+
+def _goodness(run: RunDetails, tag: str) -> float:
     """A number that is larger for a better score."""
-    value = run.summary.value or 0.0
-    return value if better(str(run.summary.metric)) == "higher" else -value
+    value = _scores(run)[tag]
+    return value if better(tag) == "higher" else -value
 
 
 def _configurations(
@@ -80,8 +96,7 @@ def _configurations(
         place = details.index(one)
         groups.setdefault(tuple(varied[key][place] for key in keys), []).append(one)
     found = [
-        Configuration(values, runs, spread([one.summary.value or 0.0 for one in runs]))
-        for values, runs in groups.items()
+        Configuration(values, runs, spread([_scores(one)[tag] for one in runs])) for values, runs in groups.items()
     ]
     return sorted(found, key=lambda one: one.spread.mean, reverse=better(tag) == "higher")
 
@@ -91,7 +106,16 @@ def _best(best: Configuration, keys: list[str], tag: str) -> Iterator[str]:
     values = [(key, value) for key, value in zip(keys, best.values, strict=True)]
     half = best.spread.half_width
     mean = fixed(best.spread.mean) + (f" ± {fixed(half)}" if half is not None else "")
-    yield html.cards([(f"{tag}, best mean of {best.spread.count}", mean), *values])
+    tested = [(f"test/{best.runs[0].metric}, mean", test)] if (test := _test_mean(best, tag)) else []
+    yield html.cards([(f"{tag}, best mean of {best.spread.count}", mean), *tested, *values])
+
+
+def _test_mean(one: Configuration, tag: str) -> str:
+    """Mean test score of a configuration; "" where it is what was chosen by, or a run has none."""
+    test = f"test/{one.runs[0].metric}"
+    scores = [_scores(run).get(test) for run in one.runs]
+    there = [score for score in scores if score is not None]
+    return fixed(spread(there).mean) if there and len(there) == len(scores) and test != tag else ""
 
 
 def _table_of(found: list[Configuration], keys: list[str], tag: str) -> Iterator[str]:
@@ -108,12 +132,13 @@ def _table_of(found: list[Configuration], keys: list[str], tag: str) -> Iterator
             ""
             if (half := one.spread.half_width) is None
             else f"{fixed(one.spread.mean - half)} to {fixed(one.spread.mean + half)}",
+            _test_mean(one, tag),
             html.Markup(interval(one.spread.mean, one.spread.half_width, scale, is_best=place == 0)),
         )
         for place, one in enumerate(found)
     ]
     yield html.heading(f"Configurations by {tag}, the best first")
-    headings = (*keys, "runs", "mean", "std", "95 % interval", "")
+    headings = (*keys, "runs", "mean", "std", "95 % interval", "test mean", "")
     yield html.table(headings, rows, left=len(keys), best=0)
     yield html.paragraph(
         "Interval of the mean over seeds, Student's t. Where two overlap, more seeds may turn them round."
@@ -124,12 +149,12 @@ def _pictures(
     details: list[RunDetails], scored: list[RunDetails], varied: dict[str, list[str]], tag: str
 ) -> Iterator[str]:
     """Yield settings and scores across parallel axes, and the curves of all runs."""
-    best = max(range(len(scored)), key=lambda place: _goodness(scored[place]))
+    best = max(range(len(scored)), key=lambda place: _goodness(scored[place], tag))
     places = [details.index(one) for one in scored]
     axes = [(key, [row[place] for place in places]) for key, row in varied.items()]
     yield html.heading("Every run")
     if axes and len(scored) > 1:
-        scores = [one.summary.value or 0.0 for one in scored]
+        scores = [_scores(one)[tag] for one in scored]
         colors = [("best run", "var(--b)"), ("the others", "var(--a)")]
         picture = parallel(axes, scores, tag, best)
         yield html.figure(picture, "Settings and score", colors, "the better score is up", is_whole=True)
@@ -152,7 +177,7 @@ def _all_runs(details: list[RunDetails], varied: dict[str, list[str]], lost: lis
     rows = []
     for place in sorted(range(len(details)), key=lambda place: _in_order(details[place].summary.name)):
         one, summary = details[place], details[place].summary
-        reached = "" if summary.value is None else fixed(summary.value)
+        reached = [_scores(one).get(f"{split}/{one.metric}") for split in ("valid", "test")]
         steps = "" if summary.steps is None else f"{summary.steps:,}"
         values = [row[place] for row in varied.values()]
         rows.append(
@@ -160,7 +185,7 @@ def _all_runs(details: list[RunDetails], varied: dict[str, list[str]], lost: lis
                 summary.name.rpartition("/")[2],
                 *values,
                 html.status_of(summary.status),
-                reached,
+                *("" if value is None else fixed(value) for value in reached),
                 steps,
                 duration(summary.seconds),
             )
@@ -168,9 +193,9 @@ def _all_runs(details: list[RunDetails], varied: dict[str, list[str]], lost: lis
     for job in lost:
         empty = [""] * len(varied)
         rows.append(
-            (str(job["job"]).rpartition("/")[2], *empty, html.status_of(str(job.get("status", "failed"))), "", "", "")
+            (str(job["job"]).rpartition("/")[2], *empty, html.status_of(str(job.get("status", "failed"))), *[""] * 4)
         )
-    headings = ("run", *varied, "status", "score", "steps", "time")
+    headings = ("run", *varied, "status", "valid", "test", "steps", "time")
     yield html.table(headings, rows, left=2 + len(varied))
     for one in details:
         if one.summary.error:

@@ -48,7 +48,7 @@ class Lines:
         self._to_run = self._total - kept
         notes = [f"{kept} kept"] if kept else []
         notes += [f"{resumed} resumed"] if resumed else []
-        what = "jobs" if self._record.search is None else "trials"
+        what = ("job" if self._record.search is None else "trial") + "s" * (self._total != 1)
         told = "".join(f", {note}" for note in notes)
         print(f"sweep {self._record.folder}: {self._total} {what}{told}", file=sys.stderr)
 

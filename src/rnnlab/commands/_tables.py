@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnnlab.wording import better
+from rnnlab.wording import better, score_text
 
 MAX_CLASSES = 8  # a wider confusion matrix does not fit on a terminal
 
@@ -36,7 +36,7 @@ def print_scores(title: str, facts: dict[str, Any]) -> None:
         table.add_column(split, justify="right")
     for name in dict.fromkeys(tag.split("/", 1)[1] for tag in metrics):
         values = (metrics.get(f"{split}/{name}") for split in splits)
-        table.add_row(name, better(name), *("" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(name, better(name), *("" if value is None else score_text(value) for value in values))
     console.print(table)
     if "confusion" in facts:
         print_confusion(facts["labels"], facts["confusion"])

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from rnnlab.commandline.options import one_line_errors
-from rnnlab.commands._details import expand, need, setting
-from rnnlab.commands._finished import FinishedRun, check_corpus, open_run
+from rnnlab.commands._details import expand, need, part, setting
+from rnnlab.commands._finished import FinishedRun, check_corpus, open_run, refuse_no_number
 from rnnlab.commands._tables import print_json, print_table
 from rnnlab.commands.diff import setting_differences
 from rnnlab.config import EvaluateConfig
@@ -27,7 +27,7 @@ from rnnlab.run_lookup import find_run
 from rnnlab.tasks.base import SPLITS
 from rnnlab.tasks.items import ItemScores, score_items
 from rnnlab.tasks.synthetic import RegressionTask
-from rnnlab.wording import better
+from rnnlab.wording import better, score_text
 
 FEW_ITEMS = 30  # below that, percentiles of resamples are too narrow
 PARTS = 4  # of the items, by length
@@ -52,6 +52,7 @@ def main(argv: list[str]) -> int:
     Raises:
         CheckpointError: There is no such run, or they cannot be compared: another task, corpus or vocabulary.
         ConfigError: A number out of range, or fewer than two runs.
+        DivergedError: The score of one is no number.
     """
     parser = argparse.ArgumentParser(
         prog="rnnlab compare", description="Hold runs against the first one, item by item of the test split."
@@ -125,16 +126,24 @@ def _scored(name: str, split: str, threads: int) -> Contestant:
     )
     known = ("accuracy",) if items.right is not None else ("perplexity", "bits_per_char")
     metric = finished.task.metric if finished.task.metric in known else "loss"
+    with np.errstate(over="ignore"):
+        sums = items.nats.sum(keepdims=True), items.counts.sum(keepdims=True)
+        values = {"loss": statistic_of("loss")(*sums), metric: statistic_of(metric)(*sums)}
+    refuse_no_number(finished, {f"{split}/{key}": value.item() for key, value in values.items()})
     return Contestant(name, metric, finished.task.vocabulary_hash, items)
 
 
 def _check_alike(names: list[str], contents: list[dict[str, Any]]) -> None:
     """Refuse runs of different tasks or corpora, before anything is read.
 
+    A corpus is known by its content: a file that has moved since, or was converted, is the same one.
+
     Raises:
         CheckpointError: They are.
     """
-    for word, key in (("task", "name"), ("corpus", "corpus")):
+    hashes = {str(part(content, "corpus").get("sha256", "")) for content in contents}
+    is_one_corpus = len(hashes) == 1 and "" not in hashes
+    for word, key in (("task", "name"), *(() if is_one_corpus else (("corpus", "corpus"),))):
         values = [setting(content, "task", key) for content in contents]
         for name, value in zip(names, values, strict=True):
             if value != values[0]:
@@ -191,6 +200,8 @@ def _results(runs: list[Contestant], tag: str, resamples: int, seed: int) -> dic
 def _by_length(runs: list[Contestant], tag: str, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Return the same for the shortest quarter of the items, the next, and so on; equal lengths stay together.
 
+    One item alone cannot be resampled: it goes with the quarter beside it, so that every item is in one.
+
     Raises:
         CheckpointError: The items are stretches of one length.
     """
@@ -199,11 +210,15 @@ def _by_length(runs: list[Contestant], tag: str, resamples: int, seed: int) -> l
         raise CheckpointError(f"--by-length is for texts and tunes, {runs[0].name} reads one long text; leave it out")
     edges = np.unique(np.quantile(steps, np.linspace(0, 1, PARTS + 1), method="higher"))
     bounds = [*pairwise(edges)] or [(edges[0], edges[0])]
-    found = []
+    quarters: list[np.ndarray] = []
     for number, (low, high) in enumerate(bounds):
         chosen = (steps > low if number else steps >= low) & (steps <= high)
-        if np.count_nonzero(chosen) < 2:
-            continue
+        if quarters and min(np.count_nonzero(chosen), np.count_nonzero(quarters[-1])) < 2:
+            quarters[-1] = quarters[-1] | chosen
+        else:
+            quarters.append(chosen)
+    found = []
+    for chosen in quarters:
         parts = [replace(run, items=run.items.only(chosen)) for run in runs]
         lengths = steps[chosen]
         about = {"shortest": int(lengths.min()), "longest": int(lengths.max())}
@@ -232,8 +247,8 @@ def _print(results: dict[str, Any]) -> None:
     print()
     against = [(row["run"], *_span(row["difference"], "+"), f"  {row['verdict']}") for row in rows[1:]]
     print_table((f"against {names[0]}", "difference", "95 % interval", "  verdict"), against, left=1)
-    for part in results.get("by_length", ()):
-        _print_part(part)
+    for quarter in results.get("by_length", ()):
+        _print_quarter(quarter)
     print(
         f"\n{results['items']:,} {results['unit']}, drawn anew {results['resamples']:,} times, seed {results['seed']}"
     )
@@ -243,16 +258,17 @@ def _print(results: dict[str, Any]) -> None:
         print("not distinguishable: the difference's interval holds 0; these items do not tell")
 
 
-def _print_part(part: dict[str, Any]) -> None:
+def _print_quarter(quarter: dict[str, Any]) -> None:
     """Print the scores on items of like length, each run but the first with its difference."""
     rows = []
-    for row in part["runs"]:
+    for row in quarter["runs"]:
         against = (*_span(row["difference"], "+"), f"  {row['verdict']}") if "difference" in row else ("", "", "")
         rows.append((row["run"], *_span(row), *against))
-    print(f"\n{part['items']:,} {part['unit']} of {part['shortest']:,} to {part['longest']:,} tokens")
-    print_table(("run", part["metric"], "95 % interval", "difference", "95 % interval", "  verdict"), rows, left=1)
+    print(f"\n{quarter['items']:,} {quarter['unit']} of {quarter['shortest']:,} to {quarter['longest']:,} tokens")
+    print_table(("run", quarter["metric"], "95 % interval", "difference", "95 % interval", "  verdict"), rows, left=1)
 
 
 def _span(bounds: dict[str, float], sign: str = "") -> tuple[str, str]:
     """Write a value and its interval."""
-    return f"{bounds['value']:{sign}.4f}", f"{bounds['low']:{sign}.4f} to {bounds['high']:{sign}.4f}"
+    value, low, high = (score_text(bounds[name], sign) for name in ("value", "low", "high"))
+    return value, f"{low} to {high}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rnnlab.commandline.compose import Request
-from rnnlab.commands._finished import check_corpus, open_run
+from rnnlab.commands._finished import check_corpus, open_run, refuse_no_number
 from rnnlab.commands._tables import print_json, print_scores
 from rnnlab.commands._tunes import judge_tunes
 from rnnlab.config import EvaluateConfig
@@ -20,7 +20,8 @@ def run(request: Request) -> int:
     """Score a run and print the scores; the run's folder is not touched.
 
     Raises:
-        UserError: no such run, another corpus than it was trained on, or `tunes` for a task without tunes.
+        UserError: no such run, another corpus than it was trained on, `tunes` for a task without tunes, or scores that
+            are no numbers, as of a run that diverged.
     """
     settings: EvaluateConfig = request.settings
     if not settings.json:
@@ -40,6 +41,8 @@ def run(request: Request) -> int:
         autocast=finished.autocast(),
     )
     results: dict[str, Any] = {f"{split}/{name}": value for name, value in scores.results().items()}
+    tags = (f"{split}/{name}" for name in ("loss", finished.task.metric))
+    refuse_no_number(finished, {tag: results[tag] for tag in tags})
     details = scores.details()
     if isinstance(finished.task, Music) and settings.tunes:
         results |= judge_tunes(finished.task, finished.model, count=settings.tunes, seed=settings.seed)

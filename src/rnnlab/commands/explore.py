@@ -14,7 +14,7 @@ from rnnlab.commandline.compose import Request
 from rnnlab.commands._explore_holds import Hold, best_units, classify_held, parse_clamps, usual_range, write_held
 from rnnlab.commands._explore_report import Explored, page_facts, report
 from rnnlab.commands._explore_texts import Reading, held_out, own_reading, properties_of
-from rnnlab.commands._finished import FinishedRun, check_corpus, open_run
+from rnnlab.commands._finished import FinishedRun, check_corpus, open_run, refuse_no_number
 from rnnlab.commands._tables import print_json
 from rnnlab.config import ExploreConfig
 from rnnlab.disk import cannot_write
@@ -51,6 +51,7 @@ def run(request: Request) -> int:
     with torch.no_grad():
         activations = read_activations(model, reading.ids)
         values = _token_values(finished, reading, activations)
+    refuse_no_number(finished, {one.label: float(one.values.sum()) for one in values})
     properties, flags = properties_of(task, reading)
     groups = group_tokens(reading.lengths)
     tokens = torch.cat([torch.from_numpy(text) for text in reading.ids])

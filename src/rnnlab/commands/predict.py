@@ -58,7 +58,7 @@ def _print_one(prediction: dict[str, Any]) -> None:
         heading, shares = "next", [(entry["token"], entry["probability"]) for entry in prediction["next"]]
     else:
         heading, shares = "class", [*prediction["probabilities"].items()]
-    text = _one_line(prediction["text"])
+    text = _one_line(prediction["text"]) if prediction["text"].strip() else repr(prediction["text"])
     print(f"{text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}  ({_tokens(prediction)})")
     rows = sorted(shares, key=lambda pair: -pair[1])
     # A token may be a space or a line's end.

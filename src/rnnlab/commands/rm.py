@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,11 +107,17 @@ def _asked(count: int) -> bool:
     if not sys.stdin.isatty():
         raise ConfigError("rm asks before it removes, and there is no terminal; --yes goes ahead")
     them = "this folder" if count == 1 else f"these {count} folders"
-    return input(f"remove {them}? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"remove {them}? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder: renamed first, so that a half removed run is never taken for one.
+    """Remove a folder, and folders above it that held nothing else.
+
+    It is renamed first, so that a half removed run is never taken for one.
 
     Raises:
         CannotWriteError: It cannot be removed.
@@ -122,6 +128,12 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(aside)
     except OSError as error:
         raise CannotWriteError(f"cannot remove {folder}: {error.strerror}") from error
+    root = outputs_root().resolve()
+    with suppress(OSError):  # it holds something else, or somebody has just put a run there
+        for parent in folder.parents:  # of a name with slashes: no command could remove what is left of it
+            if parent == root:
+                break
+            parent.rmdir()
 
 
 def _megabytes(folder: Path) -> float:

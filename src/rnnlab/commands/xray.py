@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from rnnlab.commandline.compose import Request
-from rnnlab.commands._finished import FinishedRun, check_corpus, open_run
+from rnnlab.commands._finished import FinishedRun, check_corpus, open_run, refuse_no_number
 from rnnlab.commands._held_out import HeldOut, held_out
 from rnnlab.commands._tables import print_json
 from rnnlab.config import XrayConfig
 from rnnlab.data.windows import Window
 from rnnlab.disk import cannot_write
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, DivergedError
 from rnnlab.inspection import figures
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.memory import effective_memory
@@ -35,7 +35,8 @@ def run(request: Request) -> int:
     """Measure a run and write xray.json, xray/*.png (with the extra `plots`) and TensorBoard points into its folder.
 
     Raises:
-        UserError: no such run, another corpus, or a model that has no recurrent stack of ours.
+        UserError: no such run, another corpus, a model that has no recurrent stack of ours, or one that computes no
+            numbers.
     """
     settings: XrayConfig = request.settings
     if not settings.json:
@@ -47,7 +48,13 @@ def run(request: Request) -> int:
         )
     finished.task.read_corpus()
     check_corpus(finished.folder, finished.task)
-    report = measure(finished, settings)
+    try:
+        report = measure(finished, settings)
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
+        # A derivative is no number, where the loss still is one.
+        raise DivergedError(
+            f"{settings.run} has derivatives that are nan or infinite: its weights come from a run that diverged"
+        ) from None
     with lock_run(finished.folder):
         _write(finished, report)
     if settings.json:
@@ -59,7 +66,11 @@ def run(request: Request) -> int:
 
 
 def measure(finished: FinishedRun, settings: XrayConfig) -> dict[str, Any]:
-    """Return what xray.json holds."""
+    """Return what xray.json holds.
+
+    Raises:
+        DivergedError: the loss is no number.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
     task, model = finished.task, exact_copy(finished.model)
     found = held_out(task, model, settings.split.value, rows=settings.rows, steps=settings.steps)
@@ -69,6 +80,8 @@ def measure(finished: FinishedRun, settings: XrayConfig) -> dict[str, Any]:
         outputs, _ = task.forward(model, window, found.state)
         return task.nats(model, outputs, window) / window.num_targets
 
+    with torch.no_grad():
+        refuse_no_number(finished, {f"{settings.split.value}/loss": float(loss(model))})
     report: dict[str, Any] = {
         "format": 1,
         "run": run_name(finished.folder),

@@ -13,6 +13,15 @@ from rnnlab.errors import DataError
 log = logging.getLogger(__name__)
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NO_TEXT = {
+    b"\x1f\x8b": "a gzip archive, wanted text; unpack it first: gunzip",
+    b"BZh": "a bzip2 archive, wanted text; unpack it first: bunzip2",
+    b"\xfd7zXZ\0": "an xz archive, wanted text; unpack it first: unxz",
+    b"(\xb5/\xfd": "a Zstandard archive, wanted text; unpack it first: unzstd",
+    b"PK\x03\x04": "a zip archive, or a document that is one (.docx, .xlsx, .epub), wanted text; save it as plain text",
+    b"%PDF-": "a PDF document, wanted text; extract it first: pdftotext",
+    b"MThd": "a MIDI file, wanted text",
+}
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -37,11 +46,15 @@ def read_bytes(path: str | Path) -> bytes:
 def list_files(folder: Path, suffixes: Collection[str], *, recursive: bool = False) -> list[Path]:
     """Files of a folder whose names end in one of these suffixes (any case), sorted by path.
 
+    Hidden ones (`.x`, in `.folder/`) are left out, as a shell's `*` does: editors and other systems put theirs there.
+
     Raises:
         DataError: the folder cannot be read.
     """
     try:
-        return sorted(path for path in folder.glob("**/*" if recursive else "*") if path.suffix.lower() in suffixes)
+        found = folder.glob("**/*" if recursive else "*")
+        named = (path for path in found if path.suffix.lower() in suffixes)
+        return sorted(p for p in named if not any(part.startswith(".") for part in p.relative_to(folder).parts))
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from None
 
@@ -72,6 +85,9 @@ def decode_text(content: bytes, name: str, *, report: bool = True) -> str:
     """
     if content.startswith(_UTF16_MARKS):
         raise DataError(f"{name} is UTF-16 or UTF-32, wanted UTF-8; convert it: iconv -f UTF-16 -t UTF-8")
+    for mark, what in _NO_TEXT.items():
+        if content.startswith(mark):
+            raise DataError(f"{name} is {what}")
     if report and content.startswith(codecs.BOM_UTF8):
         log.warning("%s: removed the byte order mark at the start", name)
     nul = content.find(b"\0")

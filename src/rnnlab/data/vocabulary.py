@@ -73,9 +73,10 @@ class Vocabulary:
             counts.pop(special, None)
         frequent = [(token, count) for token, count in counts.items() if count >= min_count]
         if len(frequent) < 2:
+            advice = "give more text, or a lower task.min_count" if min_count > 1 else "give more text"
             raise DataError(
                 f"nothing to learn: got {len(frequent)} different tokens seen at least {min_count} times "
-                f"(of {len(counts)} in all), wanted at least 2"
+                f"(of {len(counts):,} in all), wanted at least 2; {advice}"
             )
         frequent.sort(key=lambda pair: (-pair[1], pair[0]))
         room = None if max_size is None else max_size - len(specials)

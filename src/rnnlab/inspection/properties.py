@@ -31,9 +31,10 @@ class Property:
 
 BAR_START, LINE_START, ENDING = 3, 5, 30  # characters
 NEGATED, LONG_SENTENCE, TEXT_START, TEXT_END = 5, 20, 20, 20  # words
-SENTENCE_MARKS = frozenset(".!?")
+SENTENCE_MARKS = frozenset(".!?。！？｡।॥؟۔")  # also of Chinese and Japanese, Hindi, Arabic, Urdu
+COMMAS = frozenset(",，、،")
 _NEGATIONS = re.compile(r"not|no|never|nor|none|nothing|neither|without|.*n't")
-_OPEN_QUOTES, _CLOSED_QUOTES = frozenset(["“", "``"]), frozenset(["”", "''"])
+_OPEN_QUOTES, _CLOSED_QUOTES = frozenset(["“", "``", "「", "『"]), frozenset(["”", "''", "」", "』"])
 _CHORD = re.compile(r"\[[^\]\[|:\d\n][^\]|:\n]*\]")  # not an ending [1 nor a field [K:G]
 _SLUR = re.compile(r"\((?!\d)[^()\n]*\)?")  # not a triplet (3
 _GRACE = re.compile(r"\{[^}\n]*\}")
@@ -158,7 +159,7 @@ def _brackets(words: Sequence[str], line_end: str) -> Flags:
 def _after_comma(words: Sequence[str], line_end: str) -> Flags:
     flags, had = [], False
     for word in words:
-        had = word == "," or (had and word not in SENTENCE_MARKS and word != line_end)
+        had = word in COMMAS or (had and word not in SENTENCE_MARKS and word != line_end)
         flags.append(had)
     return flags
 

@@ -147,19 +147,31 @@ def sentences(report: dict[str, Any]) -> list[str]:
     if (met := report.get("truncation")) is not None:
         shortest, full = met["shortest_that_passes"], met["full_steps"]
         if shortest < full:
+            steps = f"{shortest} step{'s' * (shortest != 1)}"
             told.append(
-                f"truncated after {shortest} steps, the gradient of every layer still points where that of all {full} "
-                f"does (cosine 0.95, length within a tenth): trainer.bptt_len={shortest} would do"
+                f"truncated after {steps}, the gradient of every layer still points where that of all {full} does "
+                f"(cosine 0.95, length within a tenth): trainer.bptt_len={shortest} would do"
             )
         else:
             told.append(f"no truncation below {full} steps leaves the gradient as it is (cosine 0.95, length a tenth)")
     if (memory := report.get("memory")) is not None:
-        longest, losses = memory["lengths"][-1], memory["loss"]
-        told.append(
-            f"the loss falls from {losses[0]:.4g} with one step of history to {losses[-1]:.4g} {memory['unit']} with "
-            f"{longest}; the last {memory['effective']} steps bring 95 % of that"
-        )
+        told.append(_memory_sentence(memory))
     return told
+
+
+def _memory_sentence(memory: dict[str, Any]) -> str:
+    longest, losses, unit = memory["lengths"][-1], memory["loss"], memory["unit"]
+    if not losses[-1] < losses[0]:
+        return (
+            f"more history brings nothing: the loss is {losses[0]:.4g} with one step of it and {losses[-1]:.4g} {unit} "
+            f"with {longest}"
+        )
+    held = memory["effective"]
+    brings = f"last {held} steps bring" if held != 1 else "last step brings"
+    return (
+        f"the loss falls from {losses[0]:.4g} with one step of history to {losses[-1]:.4g} {unit} with {longest}; the "
+        f"{brings} 95 % of that"
+    )
 
 
 def _layer_sentences(name: str, layer: dict[str, Any]) -> list[str]:
@@ -168,11 +180,9 @@ def _layer_sentences(name: str, layer: dict[str, Any]) -> list[str]:
     if held is None:
         told.append(f"{name}: no gradient reaches its recurrent weights")
     else:
-        rate = layer["gradient_decay"]
-        verb = "decays" if rate is None or rate < 1 else "grows"
         told.append(
-            f"{name}: 90 % of the gradient of its recurrent weights comes from the last {held} steps"
-            + ("" if rate is None else f"; it {verb} by {rate:.3g} a step")
+            f"{name}: 90 % of the gradient of its recurrent weights comes from the last {held} step{'s' * (held != 1)}"
+            + _decay_clause(layer["gradient_decay"])
         )
     exponent = layer["lyapunov_exponents"][0]
     fate = "is forgotten" if exponent < -0.02 else "grows" if exponent > 0.02 else "neither grows nor is forgotten"
@@ -182,15 +192,24 @@ def _layer_sentences(name: str, layer: dict[str, Any]) -> list[str]:
     )
     units = layer["units"]
     if "dead" in units:
-        told.append(f"{name}: {units['dead']:.0%} of its units are dead, {units['zero']:.0%} of all values are 0")
+        dead, zero = 100 * units["dead"], 100 * units["zero"]
+        told.append(f"{name}: {dead:.0f} % of its units are dead, {zero:.0f} % of all values are 0")
     else:
-        told.append(f"{name}: {units['saturated']:.0%} of its tanh units are saturated")
+        told.append(f"{name}: {100 * units['saturated']:.0f} % of its tanh units are saturated")
     if "memory_steps" in units:
         told.append(
             f"{name}: half of its units keep what they carry for more than {units['memory_steps']:.3g} steps, a tenth "
             f"for more than {units['longest_memory_steps']:.3g}"
         )
     return told
+
+
+def _decay_clause(rate: float | None) -> str:
+    if rate is None:
+        return ""
+    if rate == 0:
+        return "; further back there is none"
+    return f"; it {'decays' if rate < 1 else 'grows'} by a factor of {rate:.3g} a step"
 
 
 def _finite(value: float) -> float | None:

@@ -109,7 +109,7 @@ def parallel(axes: Sequence[tuple[str, Sequence[str]]], scores: Sequence[float],
         metric: Name of the score.
         best: The run to be marked.
     """
-    width, height, top, bottom = 760, 260, 26, 18
+    width, height, top, bottom = 760, 268, 34, 18
     gap = (width - 150) / max(len(axes), 1)
     score_scale = Scale.of(list(scores))
     is_turned = better(metric) == "lower"
@@ -141,7 +141,7 @@ def parallel(axes: Sequence[tuple[str, Sequence[str]]], scores: Sequence[float],
         parts.append(f'<text x="{x:.1f}" y="12" text-anchor="middle" font-weight="600">{escape(name)}</text>')
         for word, share in words.items():
             parts.append(
-                f'<text x="{x + 6:.1f}" y="{down(share) + 4:.1f}" style="paint-order: stroke; stroke: var(--paper); '
+                f'<text x="{x + 6:.1f}" y="{down(share) - 5:.1f}" style="paint-order: stroke; stroke: var(--paper); '
                 f'stroke-width: 3px">{escape(word)}</text>'
             )
     return "".join([*parts, "</svg>"])

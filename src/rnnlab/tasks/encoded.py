@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from rnnlab import data
 from rnnlab.config import CorpusConfig
 from rnnlab.data.cache import cached, encoded_folder, key_of, look_up, warn_again
-from rnnlab.data.corpora import Kind, fingerprint
+from rnnlab.data.corpora import Kind, fingerprint, unread_files
 from rnnlab.data.encoded import Encoded
 from rnnlab.errors import DataError
 
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -51,6 +54,9 @@ def read_encoded(task: Task, config: CorpusConfig, kind: Kind, encode: Callable[
 
 def _read_encoded(task: Task, config: CorpusConfig, kind: Kind, encode: Callable[[], Encoded]) -> Encoded:
     """As `read_encoded`; what is wrong may be told without the corpus's name."""
+    if unread := unread_files(config.corpus, kind):
+        names = ", ".join(unread[:3]) + (", ..." if len(unread) > 3 else "")
+        log.warning("%s: not read, named neither train, valid nor test: %s", config.corpus, names)
     if encoded_folder() is None:
         return encode()
     sources = fingerprint(config.corpus, kind)

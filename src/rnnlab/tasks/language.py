@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from rnnlab.config import ModelConfig
 from rnnlab.data.windows import Window
+from rnnlab.errors import DivergedError
 from rnnlab.evaluation.scores import CrossEntropy
+from rnnlab.generation.choosing import NOT_FINITE
 from rnnlab.generation.sampling import StepFunction, sample
 from rnnlab.models import LanguageModel, State
 from rnnlab.tasks.base import Task, stack_settings
@@ -169,11 +171,12 @@ class LanguageTask(Task):
         """Say how a text is likely to go on.
 
         Returns:
-            text, tokens read, how many of them are unknown, and `next`: the `top` likeliest next tokens with their
-            probabilities, largest first.
+            text, tokens read of it, how many of them are unknown, and `next`: the `top` likeliest next tokens with
+            their probabilities, largest first.
 
         Raises:
             DataError: as `generate`.
+            DivergedError: the model computes no numbers.
         """
         ids = self.encode_prompt(text)
         device = next(model.parameters()).device
@@ -183,11 +186,13 @@ class LanguageTask(Task):
             logits, _ = model(torch.tensor(ids, device=device)[:, None])
         finally:
             model.train(was_training)
+        if not logits[-1].isfinite().all():
+            raise DivergedError(NOT_FINITE)
         shares, tokens = logits[-1, 0].double().softmax(-1).topk(min(top, len(self.vocabulary)))
         likely = zip(self.vocabulary.decode(tokens.tolist()), shares.tolist(), strict=True)
         return {
             "text": text,
-            "tokens": len(ids),
+            "tokens": len(ids) - 1,  # without what stands before every text
             "unknown_tokens": len(self.unknown_in(text)),
             "next": [{"token": token, "probability": share} for token, share in likely],
         }

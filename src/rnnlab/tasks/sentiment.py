@@ -18,9 +18,10 @@ from rnnlab.data.progress import bar
 from rnnlab.data.ragged import Ragged, from_arrays, pack_texts, to_arrays, unpack_texts
 from rnnlab.data.tokens import review_tokens
 from rnnlab.data.windows import Window
-from rnnlab.errors import CheckpointError, DataError
+from rnnlab.errors import CheckpointError, DataError, DivergedError
 from rnnlab.evaluation.baselines import guessing_nats
 from rnnlab.evaluation.scores import Classification, Classified, CrossEntropy
+from rnnlab.generation.choosing import NOT_FINITE
 from rnnlab.models import Classifier
 from rnnlab.tasks.base import SPLITS, Scores, Task, log, stack_settings
 from rnnlab.tasks.encoded import read_encoded
@@ -190,6 +191,7 @@ class Sentiment(Task):
 
         Raises:
             DataError: a text has no token.
+            DivergedError: the model computes no numbers.
         """
         device = next(model.parameters()).device
         was_training = model.training
@@ -200,6 +202,8 @@ class Sentiment(Task):
             for number, text in enumerate(texts, 1):
                 ids = self.encode_text(text, number)
                 logits, _ = model(torch.from_numpy(ids).long()[:, None].to(device))
+                if not logits.isfinite().all():
+                    raise DivergedError(NOT_FINITE)
                 shares = logits[0].double().softmax(-1).tolist()
                 predictions.append(
                     {

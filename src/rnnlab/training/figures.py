@@ -8,6 +8,7 @@ Legend: N examples, C classes, T steps, H hidden_size.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -178,5 +179,8 @@ def _pixels(figure: Figure) -> Tensor:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        # Tokens of the user's: letters that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
+        canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)

@@ -135,6 +135,6 @@ class Scoring:
         else:
             return
         raise DivergedError(
-            f"{what}, though training was finite: the weights are saved, but what they compute grows too large. "
+            f"{what}, though the weights are finite: they are saved, but what they compute grows too large. "
             f"{state.calmer}"
         )

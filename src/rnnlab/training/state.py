@@ -104,8 +104,9 @@ class TrainingState:
     @property
     def calmer(self) -> str:
         """What to try where numbers have left all bounds."""
-        lr = self.config.optimizer.lr
-        return f"Try optimizer.lr={lr / 10:g} (now {lr:g}), or a lower trainer.clip_grad_norm"
+        lr, limit = self.config.optimizer.lr, self.config.trainer.clip_grad_norm
+        clip = "trainer.clip_grad_norm=1" if limit is None else f"a lower trainer.clip_grad_norm (now {limit:g})"
+        return f"Try optimizer.lr={lr / 10:g} (now {lr:g}), or {clip}"
 
     def epochs_done(self) -> float:
         """Passes over the training split so far."""

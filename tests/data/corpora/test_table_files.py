@@ -21,6 +21,10 @@ def test_tabs_and_json_lines_give_the_same_rows():
     assert rows_of('{"text": "a, b", "label": "pos"}\n\n{"label": 1, "text": "c"}', ".jsonl") == wanted
 
 
+def test_labels_of_json_may_be_true_and_false():
+    assert rows_of('{"text": "a", "label": true}\n{"text": "b", "label": false}', ".jsonl")[1] == ["true", "false"]
+
+
 def test_columns_are_found_by_name_and_others_ignored():
     assert rows_of("id,review,stars\n7,fine,4\n", text_column="review", label_column="stars") == (["fine"], ["4"])
 
@@ -53,7 +57,18 @@ def test_separators_that_are_not_newlines_do_not_end_rows():
         ("text,label\na,pos\nb\n", ".csv", "line 3: got 1 fields, wanted 2 as in the header"),
         ("text,label\na,b,pos\n", ".csv", "line 2: got 3 fields, wanted 2"),
         ('text,label\n"a,pos\nb",neg,"c\nd",pos\n', ".csv", "line 2: got 4 fields, wanted 2"),
-        ("body,label\na,pos\n", ".csv", "line 1: no column 'text'; there are 'body', 'label'"),
+        (
+            "body,label\na,pos\n",
+            ".csv",
+            "line 1: no column 'text'; there are 'body', 'label'; name yours with task.text_column and "
+            "task.label_column, which the first line must hold",
+        ),
+        (
+            "text;label\na, b;pos\n",
+            ".csv",
+            "there are 'text;label'; the semicolons look like the delimiter: wanted comm",
+        ),
+        (f"{'long ' * 5000},pos\n", ".csv", r"there are 'long long long long long long long long \.\.\.', 'pos'; name"),
         ("text,label,text\na,pos,b\n", ".csv", "column 'text' is there 2 times, wanted once"),
         ('text,label\n"x\ny",pos\n" ",neg\n', ".csv", "line 4: empty text in column 'text'"),
         ("text,label\na,\n", ".csv", "line 2: empty label in column 'label'"),
@@ -61,10 +76,13 @@ def test_separators_that_are_not_newlines_do_not_end_rows():
         ("\n", ".jsonl", "own.jsonl has no row of data"),
         ('{"text": "a", "label": "x"}\n{"text": "b"', ".jsonl", "line 2: not JSON"),
         ("[" * 100_000, ".jsonl", "line 1: not JSON"),
-        ("[1]\n", ".jsonl", "line 1: wanted one JSON object a line, got list"),
+        ("[1]\n", ".jsonl", r"line 1: got \[1\]; wanted one JSON object a line"),
         ('{"body": "a", "label": "x"}', ".jsonl", "line 1: no column 'text'; there are 'body', 'label'"),
-        ('{"text": null, "label": "x"}', ".jsonl", "'text' must be a string or a whole number, got NoneType"),
-        ('{"text": "a", "label": 0.5}', ".jsonl", "'label' must be a string or a whole number, got float"),
+        ('{"text": null, "label": "x"}', ".jsonl", "line 1: 'text' must be a string, got null"),
+        ('{"text": true, "label": "x"}', ".jsonl", "line 1: 'text' must be a string, got true"),
+        ('{"text": {"a": 1}, "label": "x"}', ".jsonl", r"'text' must be a string, got \{"),
+        ('{"text": "a", "label": 0.5}', ".jsonl", "'label' must be a string, a whole number, true or false, got 0.5"),
+        ('{"text": "a", "label": NaN}', ".jsonl", "'label' must be a string, a whole number, true or false, got NaN"),
         ("a", ".xlsx", r"own.xlsx: expected a name that ends in .csv, .tsv, .jsonl, got '.xlsx'"),
     ],
 )

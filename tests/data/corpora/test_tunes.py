@@ -89,9 +89,9 @@ def test_lyrics_comments_and_accents_do_no_harm(tmp_path):
     ("text", "message"),
     [
         ("just words\n", "has no tune: no line starts with X:"),
-        ("X:1\nT:a\nABc\n", r"has no tune that can be used: 1 no key \(K:\)"),
+        ("X:1\nT:a\nABc\n", r"has no tune that can be used; left out: no key \(K:\): 1"),
         (tune("Alone"), "nothing fell into the .* split, got 1 in all; give more tunes"),
-        ("\n".join([tune("Alone")] * 3), "got 1 in all; left out: 2 a copy of another tune; give more tunes"),
+        ("\n".join([tune("Alone")] * 3), "got 1 in all; left out: a copy of another tune: 2; give more tunes"),
         (
             "\n".join(tune("Same", "A" * n) for n in range(1, 9)),
             "got 8 in all; all have one title, and settings of one",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rnnlab.data.corpora.fingerprint import fingerprint
+from rnnlab.data.corpora.fingerprint import fingerprint, unread_files
 from rnnlab.data.corpora.labelled import LabelledTexts, Rows, load_labelled_texts
 from rnnlab.data.corpora.table import CORPORA, Corpus, Kind
 from rnnlab.data.corpora.texts import TextCorpus, load_text_corpus
@@ -20,4 +20,5 @@ __all__ = [
     "load_labelled_texts",
     "load_text_corpus",
     "load_tunes",
+    "unread_files",
 ]

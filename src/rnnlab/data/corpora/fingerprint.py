@@ -6,18 +6,18 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from rnnlab.data.corpora import table_files, texts, tunes
 from rnnlab.data.corpora.labelled import own_tables
 from rnnlab.data.corpora.locate import load_files, resolve
 from rnnlab.data.corpora.table import Corpus, Kind
-from rnnlab.data.corpora.texts import own_texts
-from rnnlab.data.corpora.tunes import own_tunes
-from rnnlab.data.text import read_bytes
+from rnnlab.data.text import list_files, read_bytes
 
 _OWN_FILES: Mapping[Kind, Callable[[Path], dict[str, list[Path]]]] = {
-    Kind.TEXT: own_texts,
+    Kind.TEXT: texts.own_texts,
     Kind.LABELLED: own_tables,
-    Kind.TUNES: own_tunes,
+    Kind.TUNES: tunes.own_tunes,
 }
+_SUFFIXES = {Kind.TEXT: texts.SUFFIXES, Kind.LABELLED: table_files.SUFFIXES, Kind.TUNES: tunes.SUFFIXES}
 
 
 def fingerprint(corpus: str, kind: Kind) -> list[str]:
@@ -47,3 +47,16 @@ def fingerprint(corpus: str, kind: Kind) -> list[str]:
         for split, paths in _OWN_FILES[kind](found).items()
         for path in paths
     ]
+
+
+def unread_files(corpus: str, kind: Kind) -> list[str]:
+    """Name the files of one's own folder that are not read: beside train.txt those that are named after no split.
+
+    Raises:
+        DataError: as the loaders, for what is wrong with the folder.
+    """
+    found = resolve(corpus, kind)
+    if isinstance(found, Corpus) or not found.is_dir():
+        return []
+    read = {path for paths in _OWN_FILES[kind](found).values() for path in paths}
+    return [path.name for path in list_files(found, _SUFFIXES[kind]) if path not in read]

@@ -139,6 +139,8 @@ def _assemble(name: str, given: dict[str, Rows]) -> LabelledTexts:
             parts[split].labels.append(label)
     num_copies = len(keys["train"]) - len(set(keys["train"]))
     notes = [f"{num_copies:,} texts are copies of another; copies are in the same split"] if num_copies else []
+    if num_torn := _texts_with_two_labels(keys, given):
+        notes.append(f"{num_torn:,} texts stand there with more than one label")
     notes += [
         f"{count:,} texts of {split} also stand in {above} and were removed from {split}"
         for (split, above), count in sorted(removed.items())
@@ -146,6 +148,14 @@ def _assemble(name: str, given: dict[str, Rows]) -> LabelledTexts:
     advice = "give more rows, or a folder with files named train, valid and test"
     check_no_empty_split(name, {split: len(parts[split]) for split in SPLITS}, advice, notes)
     return LabelledTexts(name=name, label_names=_check_labels(name, parts), notes=tuple(notes), **parts)
+
+
+def _texts_with_two_labels(keys: dict[str, list[str]], given: dict[str, Rows]) -> int:
+    labels: dict[str, set[str]] = {}
+    for split, rows in given.items():
+        for key, label in zip(keys[split], rows.labels, strict=True):
+            labels.setdefault(key, set()).add(label)
+    return sum(len(found) > 1 for found in labels.values())
 
 
 def _standing_above(split: str, key: str, held_out: dict[str, set[str]]) -> str | None:

@@ -15,7 +15,7 @@ SPLITS = ("train", "valid", "test")
 VALID_SHARE = 0.1
 TEST_SHARE = 0.1
 
-_SPLIT_WORDS = {"train": "train", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+_SPLIT_WORDS = {split: split for split in SPLITS} | dict.fromkeys(("validation", "val", "dev"), "valid")
 
 
 def hash_split(key: str, *, valid_share: float = VALID_SHARE, test_share: float = TEST_SHARE) -> str:
@@ -38,10 +38,11 @@ def split_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     """The files of a folder that are named after a split, such as train.txt or ptb.valid.txt.
 
     Raises:
-        DataError: two files claim one split.
+        DataError: two files claim one split, or all that there is is named valid or test.
     """
     found: dict[str, Path] = {}
-    for path in list_files(folder, suffixes):
+    files = list_files(folder, suffixes)
+    for path in files:
         words = {_SPLIT_WORDS[word] for word in re.split(r"[._\- ]", path.stem.lower()) if word in _SPLIT_WORDS}
         if len(words) != 1:
             continue
@@ -49,6 +50,9 @@ def split_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
         if split in found:
             raise DataError(f"{folder}: both {found[split].name} and {path.name} are named {split}; keep one")
         found[split] = path
+    if found and "train" not in found and len(found) == len(files):
+        names = " and ".join(path.name for path in found.values())
+        raise DataError(f"{folder} has {names}, but no file named train; what is tested cannot be learned from")
     return found
 
 

@@ -15,6 +15,9 @@ from rnnlab.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 _FIELD_LIMIT = 2**31 - 1
+_WANTED_JSON = 'wanted one JSON object a line, {"text": ..., "label": ...}'
+_DELIMITERS = {";": "semicolon", "\t": "tab", "|": "bar"}
+_SHOWN = 40  # characters of a column's name: without a header it is a text
 _MAX_LABEL = 200  # characters; what is longer is a text in the wrong column
 
 
@@ -47,7 +50,7 @@ def read_rows(
         case ".tsv":
             rows = list(_delimited_rows(text, path, columns, "\t"))
         case ".jsonl":
-            rows = list(_json_rows(text, path, columns))
+            rows = list(_json_rows(text, path, columns, label_column))
         case suffix:
             raise DataError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}, got {suffix!r}")
     wanted = list((only or {}).values())
@@ -114,24 +117,28 @@ def _places(header: Sequence[str], path: Path, columns: Sequence[str]) -> list[i
     return [header.index(column) for column in columns]
 
 
-def _json_rows(text: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def _json_rows(text: str, path: Path, columns: Sequence[str], label_column: str) -> Iterator[tuple[int, list[str]]]:
     for line, row_text in enumerate(text.split("\n"), start=1):
         if not row_text.strip():
             continue
         try:
             row = json.loads(row_text, object_pairs_hook=_without_twins)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {line}: not JSON, {error}") from None
+            # Its own message counts lines too, within this one.
+            reason = f"{error.msg}: column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            raise DataError(f"{path}, line {line}: not JSON, {reason}; {_WANTED_JSON}") from None
         if not isinstance(row, dict):
-            raise DataError(f"{path}, line {line}: wanted one JSON object a line, got {type(row).__name__}")
+            raise DataError(f"{path}, line {line}: got {row_text.strip()[:20]}; {_WANTED_JSON}")
         values = []
         for column in columns:
             if column not in row:
                 raise _missing(path, line, column, list(row))
             value = row[column]
+            if isinstance(value, bool) and column == label_column:
+                value = json.dumps(value)
             if not isinstance(value, str | int) or isinstance(value, bool):
-                kind = type(value).__name__
-                raise DataError(f"{path}, line {line}: {column!r} must be a string or a whole number, got {kind}")
+                what = "a string, a whole number, true or false" if column == label_column else "a string"
+                raise DataError(f"{path}, line {line}: {column!r} must be {what}, got {json.dumps(value)[:_SHOWN]}")
             if isinstance(value, str) and (escaped := next((c for c in value if c == "\0" or _is_half(c)), None)):
                 raise DataError(f"{path}, line {line}: {column!r} holds {escaped!r}, which is no character of a text")
             values.append(str(value))
@@ -153,8 +160,16 @@ def _is_half(character: str) -> bool:
 
 
 def _missing(path: Path, line: int, column: str, there: Sequence[str]) -> DataError:
-    names = ", ".join(map(repr, there[:10])) + (", ..." if len(there) > 10 else "")
-    return DataError(f"{path}, line {line}: no column {column!r}; there are {names}")
+    shown = [name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..." for name in there[:10]]
+    names = ", ".join(map(repr, shown)) + (", ..." if len(there) > 10 else "")
+    advice = "name yours with task.text_column and task.label_column"
+    if path.suffix.lower() == ".csv" and len(there) == 1:
+        found = next((mark for mark in _DELIMITERS if mark in there[0]), None)
+        if found is not None:
+            advice = f"the {_DELIMITERS[found]}s look like the delimiter: wanted commas, or tabs in a .tsv file"
+    elif path.suffix.lower() != ".jsonl":
+        advice += ", which the first line must hold"
+    return DataError(f"{path}, line {line}: no column {column!r}; there are {names}; {advice}")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rnnlab.data.text import decode_text, list_files, read_text
 from rnnlab.data.tokens import EOS, lines_to_tokens
 from rnnlab.errors import DataError
 
-_SUFFIXES = (".txt", ".text", ".tokens", ".md")
+SUFFIXES = (".txt", ".text", ".tokens", ".md")
 _TABLES = (".csv", ".tsv", ".jsonl")
 _MIN_TOKENS = 10
 
@@ -68,7 +68,7 @@ def own_texts(path: Path) -> dict[str, list[Path]]:
     """
     if not path.is_dir():
         return {"train": [path]}
-    files = split_files(path, _SUFFIXES)
+    files = split_files(path, SUFFIXES)
     return {split: [file] for split, file in files.items()} if "train" in files else {"train": _text_files(path)}
 
 
@@ -116,9 +116,9 @@ def _read_own(file: Path) -> list[str]:
 
 
 def _text_files(folder: Path) -> list[Path]:
-    files = list_files(folder, _SUFFIXES)
+    files = list_files(folder, SUFFIXES)
     if not files:
-        raise DataError(f"{folder} has no text file, wanted names that end in {', '.join(_SUFFIXES)}")
+        raise DataError(f"{folder} has no text file, wanted names that end in {', '.join(SUFFIXES)}")
     return files
 
 

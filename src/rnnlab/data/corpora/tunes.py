@@ -24,7 +24,7 @@ from rnnlab.data.progress import bar
 from rnnlab.data.text import decode_text, list_files, read_text
 from rnnlab.errors import DataError
 
-_SUFFIXES = (".abc",)
+SUFFIXES = (".abc",)
 # A tonic with an optional mode; or no key, the pipes, a clef alone. More may follow after a blank (K:D clef=bass).
 _KEY = re.compile(
     r"(?:[A-G][#b♯♭]?\s*(?i:(?:maj|min|mix|dor|phr|lyd|loc|aeo|ion|exp)[a-z]*|m)?(?![A-Za-z])|none|H[Pp]|clef=|$)"
@@ -85,10 +85,10 @@ def own_tunes(path: Path) -> dict[str, list[Path]]:
     """
     if not path.is_dir():
         return {"train": [path]}
-    files = split_files(path, _SUFFIXES)
+    files = split_files(path, SUFFIXES)
     if "train" in files:
         return {split: [file] for split, file in files.items()}
-    found = list_files(path, _SUFFIXES, recursive=True)
+    found = list_files(path, SUFFIXES, recursive=True)
     if not found:
         raise DataError(f"{path} has no .abc file")
     return {"train": found}
@@ -101,7 +101,7 @@ def _tunes_of(texts: Iterable[str]) -> list[str]:
 def _assemble(name: str, given: dict[str, list[str]]) -> TuneCorpus:
     """Clean and check every tune, drop copies, and split off what is missing."""
     if not any(given.values()):
-        raise DataError(f"{name} has no tune: no line starts with X:")
+        raise DataError(f"{name} has no tune: no line starts with X:, as in X:1")
     shares = {"valid": VALID_SHARE, "test": TEST_SHARE}
     shares = {split: 0.0 if split in given else share for split, share in shares.items()}
     parts: dict[str, list[str]] = {split: [] for split in SPLITS}
@@ -126,9 +126,9 @@ def _assemble(name: str, given: dict[str, list[str]]) -> TuneCorpus:
                 titles.add(key)
                 split = hash_split(key, valid_share=shares["valid"], test_share=shares["test"])
             parts[split].append(tune)
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
+    reasons = ", ".join(f"{reason}: {count:,}" for reason, count in skipped.items())
     if not seen:
-        raise DataError(f"{name} has no tune that can be used: {reasons}")
+        raise DataError(f"{name} has no tune that can be used; left out: {reasons}")
     advice = "give more tunes, or a folder with files named train.abc, valid.abc and test.abc"
     notes = [f"left out: {reasons}"] if reasons else []
     notes += ["all have one title, and settings of one tune stay together"] if len(titles) == 1 < len(seen) else []
