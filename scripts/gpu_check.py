@@ -27,6 +27,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from rnnlab.cells import reference, torch_backend
 from rnnlab.cells import triton as engine
 from rnnlab.cells.extras import Extras
+from rnnlab.cells.gates import GATES
 from rnnlab.cells.reference import States, Weights
 from rnnlab.cells.triton.plan import cut, overridden, padded_size
 
@@ -273,7 +274,7 @@ def make_leaves(
     def draw(*shape: int, scale: float = 1.0) -> Tensor:
         return (torch.rand(*shape, generator=generator) * 2 - 1).mul(scale).to(dtype)
 
-    rows, scale = engine.GATES[cell] * hidden_size, hidden_size**-0.5
+    rows, scale = len(GATES[cell]) * hidden_size, hidden_size**-0.5
     states = [draw(batch, hidden_size) for _ in range(2 if cell == "lstm" else 1)]
     weights = [
         draw(rows, 64, scale=scale),

@@ -111,7 +111,7 @@ def losses(case: TrainCase, feed: Feed, device: torch.device) -> tuple[list[floa
     with no_waits(device):
         for index in range(WARM_UP_STEPS, STEPS):
             state.steps.make([windows[index % len(windows)]], state.counters)
-    state.steps.read(state.counters)
+    state.steps.readings.read(state.counters)
     task.nats = nats
     return [float(loss.detach()) for loss in kept], state
 
@@ -125,7 +125,7 @@ def check_divergence(state: TrainingState) -> list[str]:
         setattr(task, "nats", lambda *arguments: nats(*arguments) * math.nan)  # noqa: B010
         for _ in range(LIMIT):
             state.steps.make([window], state.counters)
-        state.steps.read(state.counters)
+        state.steps.readings.read(state.counters)
         problems = ["losses of nan ended nothing"]
     except DivergedError as error:
         wanted = f"at step {step + LIMIT - 1} "
@@ -171,8 +171,8 @@ def graph_losses(
             # A graph is recorded at the fourth visit of a shape, which waits.
             with no_waits(device if index >= 2 * (graphs.WARM_UP_STEPS + 1) else torch.device("cpu")):
                 steps.make([state.task.train_windows(0)[index % 2]], state.counters)
-        kept = [made.loss() for made in steps._unread]
-        steps.read(state.counters)
+        kept = [made.loss() for made in steps.readings.unread]
+        steps.readings.read(state.counters)
     finally:
         graphs.MOST_GRAPHS = most
     return kept, state
@@ -206,8 +206,8 @@ def check_weights_stay(state: TrainingState) -> list[str]:
     with torch.no_grad():
         weights[0].copy_(before[0])
     state.steps.make([window], state.counters)
-    state.steps.read(state.counters)
-    if state.counters.skipped != 1 or not math.isfinite(state.steps.shown["loss"]):
+    state.steps.readings.read(state.counters)
+    if state.counters.skipped != 1 or not math.isfinite(state.steps.readings.shown["loss"]):
         problems.append(f"{state.counters.skipped} steps were skipped, wanted 1, and no trace of it in the next")
     return problems
 
@@ -219,7 +219,7 @@ def step_ms(state: TrainingState, rounds: int = 5) -> float:
         began = time.perf_counter()
         for _ in range(GRAPH_STEPS):
             state.steps.make([window], state.counters)
-        state.steps.read(state.counters)  # which waits
+        state.steps.readings.read(state.counters)  # which waits
         times.append((time.perf_counter() - began) * 1000 / GRAPH_STEPS)
     return round(statistics.median(times[1:]), 3)
 

@@ -13,8 +13,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from rnnlab.config import NO_HYPERPARAMETERS
+from rnnlab.json_files import read_json
 from rnnlab.run_list import list_runs
-from rnnlab.runs import read_json
 
 
 def recipe(config: dict[str, Any]) -> str:

@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from rnnlab.cli import main
-from rnnlab.runs import create_run, write_json
+from rnnlab.json_files import write_json
+from rnnlab.runs import create_run
 
 Train = Callable[..., Path]
 

@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspection": {"cells", "data.windows"},
     "diagnosis": {"json_files", "reports.curves", "schema"},
     "reports": {"wording"},
-    "sweeps": {"commandline", "config", "run_lock", "runs", "training.signals", "wording"},
+    "sweeps": {"commandline", "config", "json_files", "run_lock", "runs", "training.signals", "wording"},
     "benchmarks": {"cells", "config", "data", "generation", "hardware", "models", "tasks", "training"},
     "lessons": {
         "cells",

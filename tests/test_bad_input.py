@@ -15,8 +15,8 @@ import torch
 
 from rnnlab.cli import main
 from rnnlab.config import COMMANDS, SCHEMAS, TrainerConfig
+from rnnlab.json_files import read_json, write_json
 from rnnlab.run_lock import lock_run
-from rnnlab.runs import read_json, write_json
 from rnnlab.schema import Setting, settings
 
 Tell = Callable[..., str]

@@ -15,7 +15,7 @@ import pytest
 
 from rnnlab.cli import main
 from rnnlab.commands import _launch
-from rnnlab.runs import read_json, write_json
+from rnnlab.json_files import read_json, write_json
 
 CONFIG, DATA, CHECKPOINT = 2, 3, 4
 SECRET = "hush-5e07"

@@ -16,8 +16,8 @@ from rnnlab.commandline.help import command_help
 from rnnlab.commandline.menu import read_menu
 from rnnlab.commandline.sweep_request import read_sweep
 from rnnlab.errors import ConfigError
+from rnnlab.json_files import read_json
 from rnnlab.plugins import task_names, task_plugin
-from rnnlab.runs import read_json
 
 MIRROR = """
     from dataclasses import dataclass

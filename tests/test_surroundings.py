@@ -11,7 +11,7 @@ import torch
 
 from rnnlab.cells.cpu import library as engine
 from rnnlab.cli import main
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 
 
 @pytest.fixture

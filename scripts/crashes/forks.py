@@ -195,11 +195,11 @@ _compose = compose.compose_request
 _requests: dict[tuple[str, ...], Request] = {}
 
 
-def _composed_once(arguments: Arguments, *, sweep: bool = False) -> Request:
+def _composed_once(arguments: Arguments) -> Request:
     """Stand in for `compose_request`: names of runs, which no composition looks at, are put in anew."""
     key = (arguments.command, *arguments.texts)
     if key not in _requests:
-        _requests[key] = _compose(arguments, sweep=sweep)
+        _requests[key] = _compose(arguments)
     settings = copy.deepcopy(_requests[key].settings)
     for name in ("name", "resume"):
         setattr(settings, name, arguments.free.get(name))

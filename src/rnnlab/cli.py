@@ -144,7 +144,7 @@ def _alone() -> Iterator[None]:
 def _run(argv: list[str]) -> int:
     """Find the verb and run it."""
     if not argv:
-        from rnnlab.commands._welcome import welcome
+        from rnnlab.commands._next import welcome
 
         print(welcome())
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from rnnlab import runs
+from rnnlab.cli import BENCHMARKS, PLAIN, main
 from rnnlab.commandline.completion import complete, suggestions
 from rnnlab.errors import ConfigError
+from rnnlab.json_files import write_json
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +23,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RNNLAB_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.chdir(tmp_path)
     for name in ("music-lstm", "music-gru", "sweep-1/0-rnn"):
-        runs.write_json(runs.create_run(name, exact=True) / "run.json", {"format": 1})
+        write_json(runs.create_run(name, exact=True) / "run.json", {"format": 1})
     return tmp_path / "outputs"
 
 
@@ -83,6 +86,13 @@ def test_verbs_come_first_and_hydras_own_settings_never():
     assert {"model=", "model.", "trainer.", "seed="} <= set(offered)
     assert not [word for word in offered if word.startswith("hydra")]
     assert "optimizer.name=" not in suggestions("rnnlab train optimizer.")
+
+
+@pytest.mark.parametrize("words", [*PLAIN, *(f"bench {name}" for name in BENCHMARKS)])
+def test_every_option_that_a_help_names_is_offered(words: str, capsys: pytest.CaptureFixture[str]):
+    assert main([*words.split(), "--help"]) == 0
+    named = set(re.findall(r"(?<!\S)\[?(--[a-z-]+)", capsys.readouterr().out))
+    assert named <= {*suggestions(f"rnnlab {words} -")}
 
 
 def test_files_are_offered_where_a_path_belongs(tmp_path: Path):

@@ -16,6 +16,7 @@ import pytest
 from rnnlab import runs
 from rnnlab.commands.board import HOST, free_port, has_browser, link_runs, main
 from rnnlab.errors import CheckpointError, ConfigError
+from rnnlab.json_files import write_json
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make_run(name: str) -> Path:
     folder = runs.create_run(name, exact=True)
-    runs.write_json(folder / "run.json", {"format": 1})
+    write_json(folder / "run.json", {"format": 1})
     return folder
 
 

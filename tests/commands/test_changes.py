@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnlab.cli import main
-from rnnlab.runs import read_json, write_json
+from rnnlab.json_files import read_json, write_json
 from rnnlab.training import formats
 from rnnlab.training.checkpoint import load_training
 from rnnlab.training.fits import optimizer_difference, settings_difference, weight_difference

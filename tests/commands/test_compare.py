@@ -12,7 +12,7 @@ import pytest
 from rnnlab.commands import compare, diff
 from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.evaluation.bootstrap import Interval
-from rnnlab.runs import read_json, write_json
+from rnnlab.json_files import read_json, write_json
 from rnnlab.tasks.items import ItemScores
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rnnlab.cli import main
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 
 # Twenty steps with a rate at which nothing is learned.
 LAZY = ("optimizer.lr=1e-7", "trainer.max_epochs=9", "trainer.max_steps=20", "trainer.eval_every_steps=5")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rnnlab.cli import main
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 
 SCORES = {
     "adding": {"loss", "mse", "solved_share"},

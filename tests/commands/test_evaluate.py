@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.cli import main
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 
 TASKS = ["music", "next_word", "sentiment"]
 

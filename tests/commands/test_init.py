@@ -10,7 +10,7 @@ import yaml
 from rnnlab.cli import main as rnnlab
 from rnnlab.commands.init import main
 from rnnlab.errors import ConfigError, DataError, FolderInUseError
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from rnnlab.cli import main
 from rnnlab.commands import _launch
 from rnnlab.commands._launch import _Ranks
 from rnnlab.errors import LostRankError, UserError
-from rnnlab.runs import read_json, record_result, write_json
+from rnnlab.json_files import read_json, write_json
+from rnnlab.runs import record_result
 from rnnlab.training.place import STORE, Place, environment, this_place
 
 WAIT = 120  # seconds; nothing is that slow, and nothing hangs

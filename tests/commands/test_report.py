@@ -13,7 +13,7 @@ from rnnlab.cli import main as rnnlab
 from rnnlab.commands.report import main
 from rnnlab.errors import CannotWriteError, CheckpointError
 from rnnlab.generation.abc.page import PLAYER
-from rnnlab.runs import read_json, write_json
+from rnnlab.json_files import read_json, write_json
 
 EVIL = "<script>alert(1)</script>"
 

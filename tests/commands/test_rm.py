@@ -9,8 +9,9 @@ import pytest
 
 from rnnlab.commands.rm import main
 from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, FolderInUseError
+from rnnlab.json_files import write_json
 from rnnlab.run_lock import lock_run
-from rnnlab.runs import create_run, write_json
+from rnnlab.runs import create_run
 
 
 @pytest.fixture(autouse=True)

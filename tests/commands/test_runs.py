@@ -14,6 +14,7 @@ import pytest
 from rnnlab import runs
 from rnnlab.commands.runs import duration, main, score, score_heading
 from rnnlab.errors import ConfigError
+from rnnlab.json_files import write_json
 from rnnlab.run_list import list_runs
 
 
@@ -27,10 +28,10 @@ def make_run(name: str, status: str) -> None:
     folder = runs.create_run(name, exact=True)
     created = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
     choices = {"model": "lstm", "task": "music"}
-    runs.write_json(folder / "run.json", {"format": 1, "created": created, "choices": choices})
+    write_json(folder / "run.json", {"format": 1, "created": created, "choices": choices})
     metrics = {"valid/bits_per_char": 1.98765}
     result = {"status": status, "metrics": metrics, "metric": "valid/bits_per_char", "steps": 12345, "seconds": 200}
-    runs.write_json(folder / "result.json", result)
+    write_json(folder / "result.json", result)
 
 
 def test_no_runs_say_what_to_type(capsys: pytest.CaptureFixture[str]):

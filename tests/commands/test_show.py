@@ -7,11 +7,11 @@ import json
 import pytest
 
 from rnnlab.cli import main as rnnlab
-from rnnlab.commands._welcome import FIRST_STEPS
+from rnnlab.commands._next import FIRST_STEPS
 from rnnlab.commands.show import main
 from rnnlab.errors import CheckpointError
+from rnnlab.json_files import read_json, write_json
 from rnnlab.reports.curves import read_curves
-from rnnlab.runs import read_json, write_json
 
 
 def test_a_run_is_shown_with_settings_scores_curves_samples_and_what_to_type_next(finished, capsys):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab import cli, runs
+from rnnlab.json_files import read_json
 from rnnlab.sweeps import jobs
 
 # Runs as `python -m rnnlab train ...`. The seed says how it goes; a score is the seed, or made from the rate.
@@ -113,7 +114,7 @@ def test_every_combination_is_a_job_and_the_table_tells_all(outputs: Path, capfd
     assert "7.5 +- 0.71 [1.147, 13.85]" in shown
     assert "\n  rnnlab train -m task=music model=rnn seed=7,8\n" in shown
     assert "4 of 4 jobs done" in shown
-    saved = runs.read_json(outputs / "mine" / "sweep.json")
+    saved = read_json(outputs / "mine" / "sweep.json")
     assert saved["overrides"] == ["model=rnn,gru", "seed=range(7,9)", "task=music", "name=mine"]
     assert saved["best"][0]["valid"]["mean"] == 7.5
     assert not {"run.json", "result.json"} & {path.name for path in (outputs / "mine").iterdir()}
@@ -249,7 +250,7 @@ def test_a_search_stops_bad_trials_and_goes_on_to_the_number_asked_for(
     shown = capfd.readouterr().out
     assert "best by valid/loss: optimizer.lr=" in shown
     assert "6 of 6 jobs done" in shown
-    assert runs.read_json(folder / "sweep.json")["best"][0]["valid"]["mean"] < 1
+    assert read_json(folder / "sweep.json")["best"][0]["valid"]["mean"] < 1
 
 
 def test_another_search_does_not_go_on_in_the_folder_of_the_first(outputs: Path, capsys: pytest.CaptureFixture[str]):

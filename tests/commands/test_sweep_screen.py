@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.commands._sweep_screen import Lines, print_results
-from rnnlab.runs import write_json
+from rnnlab.json_files import write_json
 from rnnlab.sweeps.jobs import Job
 from rnnlab.sweeps.record import SweepRecord, open_folder
 
@@ -71,7 +71,7 @@ def test_the_tables_fit_a_terminal_of_80_columns(
         metrics = {"valid/bits_per_char": 4.912 + number, "test/bits_per_char": 5.023 + number}
         write_json(job.folder / "result.json", {"metric": "valid/bits_per_char", "metrics": metrics})
         job.status = "done"
-    print_results(found, found.jobs, stopped=False)
+    print_results(found, found.jobs)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["job", "model", "lr", "seed", "status", "valid/bits_per_char", "↓", "test/bits_per_char", "↓"] in lines
     assert ["1", "lstm", "1e-3", "1", "done", "5.912", "6.023"] in lines

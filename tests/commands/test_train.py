@@ -16,8 +16,8 @@ import torch
 from tests.conftest import tiny
 
 from rnnlab.cli import main
+from rnnlab.json_files import read_json
 from rnnlab.run_list import list_runs
-from rnnlab.runs import read_json
 from rnnlab.tasks.music import Music
 from rnnlab.tasks.next_word import NextWord
 from rnnlab.training import savepoints
@@ -305,7 +305,7 @@ def test_a_signal_that_breaks_what_it_hits_stops_the_run_all_the_same(train, cap
         finally:
             raise AttributeError("a lock that was still being made")
 
-    monkeypatch.setattr("rnnlab.commands.train.tell_name", broken)
+    monkeypatch.setattr("rnnlab.commands._fit.tell_name", broken)
     train("music", "trainer.max_steps=3", exit_code=130)
     assert capsys.readouterr().err.endswith("stopped by SIGINT\n")
 

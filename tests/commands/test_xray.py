@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from rnnlab.cli import main
 from rnnlab.commands import xray
 from rnnlab.inspection.xray import sentences
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 
 SMALL = ["steps=12", "rows=2", "places=8"]
 

@@ -81,7 +81,7 @@ def test_joined_tokens_read_like_text():
 
 
 def test_an_unknown_tokenizer_names_the_known_ones():
-    with pytest.raises(ValueError, match="expected one of whitespace, words, reviews, got 'bpe'"):
+    with pytest.raises(ValueError, match="expected whitespace or words, got 'bpe'"):
         tokenizer("bpe")
 
 

@@ -12,7 +12,7 @@ from rnnlab.cli import main
 from rnnlab.commandline.compose import compose_request, read_arguments
 from rnnlab.diagnosis.rules import RULES, diagnose
 from rnnlab.diagnosis.signals import read_signals
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 
 Made = Callable[..., Path]
 

@@ -1,30 +1,29 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnlab.evaluation import Span, TrainingText, distinct_ngrams, longest_copied_span
+from rnnlab.evaluation import Span, TrainingText
 from rnnlab.evaluation.copying import suffix_array
 
 SHORT_TEXTS = st.text(alphabet="ab|", max_size=30)
 
 
 def test_the_longest_span_is_found_with_both_places():
-    span = longest_copied_span("xx def ga", "abc def gfe|abc def gfe")
+    span = TrainingText("abc def gfe|abc def gfe").longest_copied_span("xx def ga")
     assert span == Span(length=6, start=2, training_start=3, text=" def g")
 
 
 def test_of_equal_spans_the_first_counts():
-    assert longest_copied_span("cd ab", "ab cd").start == 0
+    assert TrainingText("ab cd").longest_copied_span("cd ab").start == 0
 
 
 def test_texts_that_share_nothing_give_an_empty_span():
-    assert longest_copied_span("xyz", "abc").length == 0
-    assert longest_copied_span("", "abc").length == 0
-    assert longest_copied_span("abc", "").length == 0
+    assert TrainingText("abc").longest_copied_span("xyz").length == 0
+    assert TrainingText("abc").longest_copied_span("").length == 0
+    assert TrainingText("").longest_copied_span("abc").length == 0
 
 
 def test_a_separator_keeps_a_span_inside_one_training_text():
-    assert longest_copied_span("abcdef", "abc\0def").text == "abc"
+    assert TrainingText("abc\0def").longest_copied_span("abcdef").text == "abc"
 
 
 @given(generated=SHORT_TEXTS, training=SHORT_TEXTS)
@@ -43,13 +42,5 @@ def test_the_suffix_array_is_the_sorted_suffixes(text):
 
 def test_one_tune_repeated_many_times_is_sorted_too():
     text = "GABc|" * 400
-    assert longest_copied_span("GABc|" * 3 + "d", text).length == 15
+    assert TrainingText(text).longest_copied_span("GABc|" * 3 + "d").length == 15
     assert suffix_array(text).tolist() == sorted(range(len(text)), key=lambda start: text[start:])
-
-
-def test_distinct_ngrams_is_one_without_repetition_and_small_in_a_loop():
-    assert distinct_ngrams("abcdef", 2) == 1.0
-    assert distinct_ngrams("ab" * 50, 2) == pytest.approx(2 / 99)
-    assert distinct_ngrams([1, 2], 3) == 1.0
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
-        distinct_ngrams("ab", 0)

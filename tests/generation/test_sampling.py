@@ -1,11 +1,9 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnlab.errors import DivergedError
-from rnnlab.generation import filter_logits, sample, stream
+from rnnlab.generation import sample
 
 VOCAB_SIZE = 6
 
@@ -118,19 +116,6 @@ def test_tokens_come_as_often_as_the_softmax_says():
     assert torch.allclose(shares, probabilities, atol=0.015)
 
 
-def test_a_stream_yields_the_tokens_of_the_sample():
-    tokens = sample(TinyModel(), [0], num_tokens=15, top_p=0.9, generator=seeded(), stop_id=3)
-    assert list(stream(TinyModel(), [0], num_tokens=15, top_p=0.9, generator=seeded(), stop_id=3)) == tokens[0]
-
-
-def test_between_two_tokens_of_a_stream_gradients_and_modes_are_the_callers():
-    model = TinyModel().train()
-    tokens = stream(model, [0], num_tokens=3, generator=seeded())
-    next(tokens)
-    assert torch.is_grad_enabled()
-    assert model.training
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -155,39 +140,3 @@ def test_an_argument_out_of_range_is_named(arguments, message):
 def test_nan_logits_are_named():
     with pytest.raises(DivergedError, match="logits are nan"):
         sample(lambda inputs, state: (torch.full((1, 1, 3), torch.nan), None), [0], num_tokens=1)
-
-
-LOGITS = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12).map(torch.tensor)
-
-
-@given(logits=LOGITS, top_p=st.floats(0.01, 1))
-def test_top_p_keeps_the_smallest_set_that_holds_the_mass(logits, top_p):
-    kept = filter_logits(logits, top_p=top_p).isfinite()
-    probabilities = logits.double().softmax(dim=-1)
-    assert kept.sum() >= 1
-    # The mass of a set is a sum in another order here than in the filter: float64 rounding of at most 12 terms.
-    assert probabilities[kept].sum() >= top_p - 1e-12
-    assert probabilities[kept].sum() - probabilities[kept].min() < top_p + 1e-12
-    if not kept.all():
-        assert probabilities[~kept].max() <= probabilities[kept].min()
-
-
-@given(logits=LOGITS, data=st.data())
-def test_top_k_keeps_k_of_the_likeliest(logits, data):
-    top_k = data.draw(st.integers(1, len(logits)))
-    filtered = filter_logits(logits, top_k=top_k)
-    kept = filtered.isfinite()
-    assert kept.sum() == top_k
-    assert filtered[kept].equal(logits[kept])
-    if not kept.all():
-        assert logits[~kept].max() <= logits[kept].min()
-
-
-def test_top_p_of_exactly_the_mass_of_a_set_keeps_that_set():
-    logits = torch.tensor([0.5, 0.25, 0.125, 0.125], dtype=torch.float64).log()
-    assert filter_logits(logits, top_p=0.75).isfinite().tolist() == [True, True, False, False]
-
-
-def test_top_p_looks_at_what_top_k_left():
-    logits = torch.tensor([[0.4, 0.3, 0.2, 0.1]], dtype=torch.float64).log()
-    assert filter_logits(logits, top_k=2, top_p=0.55).isfinite().tolist() == [[True, False, False, False]]

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from rnnlab.cells.cpu.library import library
 from rnnlab.errors import DivergedError
-from rnnlab.generation import sample, stream
+from rnnlab.generation import sample, sampling
 from rnnlab.models import LanguageModel
 
 VOCAB_SIZE = 53
@@ -64,7 +64,7 @@ def called(model: LanguageModel, **arguments: object) -> tuple[list[list[int]], 
 )
 @torch.no_grad()
 def test_it_draws_what_calls_for_each_token_draw(
-    cell: str, settings: dict[str, object], count: int, how: dict[str, object]
+    cell: str, settings: dict[str, object], count: int, how: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ):
     model = model_of(cell, **settings)
     generator = seeded()
@@ -72,8 +72,8 @@ def test_it_draws_what_calls_for_each_token_draw(
     assert (texts, generator.get_state().tolist()) == (lambda t, s: (t, s.tolist()))(
         *called(model, num_tokens=100, count=count, **how)
     )
-    if count == 1:
-        assert list(stream(model, [1, 2], num_tokens=100, generator=seeded(), **how)) == texts[0]  # pyright: ignore
+    monkeypatch.setattr(sampling, "_AT_ONCE", 1)
+    assert sample(model, [1, 2], num_tokens=100, count=count, generator=seeded(), **how) == texts  # pyright: ignore
 
 
 @torch.no_grad()
@@ -89,6 +89,9 @@ def test_the_number_of_threads_changes_nothing():
     assert texts[0] == texts[1] == texts[2]
 
 
+_LIKELIEST = {"temperature": 0.0, "top_k": None, "top_p": None, "forbidden": None, "levels": None, "stop_id": None}
+
+
 @torch.no_grad()
 def test_the_state_it_is_given_stays_as_it_is():
     model = model_of()
@@ -96,31 +99,36 @@ def test_the_state_it_is_given_stays_as_it_is():
     kept = [s.clone() for s in state]
     writer = model.writer(state, 1)
     assert writer is not None
-    draw = {"temperature": 0.0, "top_k": None, "top_p": None, "forbidden": None, "levels": None, "stop_id": None}
-    writer.write(torch.tensor([3]), torch.zeros(1, dtype=torch.uint8), 5, **draw)
+    writer.write(torch.tensor([3]), torch.zeros(1, dtype=torch.uint8), 5, **_LIKELIEST)
     assert all(torch.equal(s, k) for s, k in zip(state, kept, strict=True))
 
 
 @torch.no_grad()
-def test_weights_that_change_between_two_tokens_are_seen():
+def test_weights_that_change_between_two_calls_are_seen():
     model = model_of()
-    texts = stream(model, [1], num_tokens=40, generator=seeded())
-    for _ in range(10):
-        next(texts)
+    writer = model.writer(model(torch.tensor([[1]]))[1], 1)
+    assert writer is not None
+    stopped = torch.zeros(1, dtype=torch.uint8)
+    drawn = writer.write(torch.tensor([1]), stopped, 10, **_LIKELIEST)
+    assert 7 not in drawn
     assert model.decoder_bias is not None
     model.decoder_bias[7] = 1e4
-    assert list(texts) == [7] * 30
+    assert writer.write(drawn[-1], stopped, 30, **_LIKELIEST).flatten().tolist() == [7] * 30
 
 
 @torch.no_grad()
-def test_nan_ends_it_after_what_was_drawn_before():
+def test_nan_after_the_first_token_ends_it():
     model = model_of()
-    texts = stream(model, [1], num_tokens=40, generator=seeded())
-    next(texts)
     assert model.decoder_bias is not None
-    model.decoder_bias[7] = float("nan")
+    bias, make_writer = model.decoder_bias, model.writer
+
+    def spoil(state: tuple[Tensor, Tensor], rows: int) -> object:
+        bias[7] = float("nan")
+        return make_writer(state, rows)
+
+    model.writer = spoil  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(DivergedError, match="nan or infinite"):
-        next(texts)
+        sample(model, [1], num_tokens=40, generator=seeded())
 
 
 def test_other_models_are_called_for_each_token():

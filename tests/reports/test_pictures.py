@@ -24,7 +24,7 @@ def test_nothing_but_zeros_is_drawn_too():
 
 
 def test_colours_are_by_sign_and_size():
-    one, other = rects(cells([[-2.0, 1.0]], rows=["row"], columns=["x", "y"]))
+    one, other = rects(cells([[-2.0, 1.0]], rows=["row"]))
     assert (one.get("fill"), one.get("fill-opacity")) == ("var(--b)", "1.00")
     assert (other.get("fill"), other.get("fill-opacity")) == ("var(--a)", "0.50")
 
@@ -37,6 +37,6 @@ def test_a_way_begins_with_a_larger_dot_and_up_is_up():
 
 def test_names_are_escaped():
     evil = '"><script>alert(1)</script>'
-    for picture in (bars({evil: 1.0}), cells([[1.0]], rows=[evil], columns=[evil]), ways([(evil, "red", [(0, 0)])])):
+    for picture in (bars({evil: 1.0}), cells([[1.0]], rows=[evil]), ways([(evil, "red", [(0, 0)])])):
         assert "<script" not in picture
         ElementTree.fromstring(picture)

@@ -10,7 +10,7 @@ import torch
 
 from rnnlab.commands._finished import open_run
 from rnnlab.config import EvaluateConfig
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 from rnnlab.tasks.items import score_items
 
 

@@ -17,7 +17,7 @@ import torch
 
 from rnnlab.cli import main
 from rnnlab.errors import CheckpointError
-from rnnlab.runs import read_json
+from rnnlab.json_files import read_json
 from rnnlab.training import formats
 from rnnlab.training.checkpoint import load_model, load_training, save_checkpoint
 from rnnlab.training.formats import COUNTERS, FILES, FORMAT, MANIFEST, MODEL, TRAINING, DamagedError, read, seal, sha256

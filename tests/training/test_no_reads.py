@@ -91,7 +91,7 @@ def test_no_step_waits(lab, tmp_path, compiled_kernels, task, cell, backend, as_
     first = 25 if task == "music" else 0  # windows of tunes that end
     make_steps(trainer, first)
     assert trainer.counters.step == STEPS
-    assert len(trainer.steps._unread) == STEPS
+    assert len(trainer.steps.readings.unread) == STEPS
 
 
 EXTRAS = {"zoneout": 0.1, "recurrent_dropout": 0.2, "layer_norm": True, "clip_state_grad": 0.5, "recompute": True}

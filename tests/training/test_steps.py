@@ -44,11 +44,11 @@ def test_a_step_reads_no_number_back(lab, tmp_path):
             trainer._step([windows[index]])
     assert trainer.counters.step == 3
     assert (trainer.counters.sum_steps, trainer.counters.sum_nats) == (0, 0.0)
-    assert math.isnan(trainer.steps.shown["loss"])
-    trainer.steps.read(trainer.counters)
+    assert math.isnan(trainer.steps.readings.shown["loss"])
+    trainer.steps.readings.read(trainer.counters)
     assert trainer.counters.sum_steps == 3
     assert trainer.counters.sum_targets == sum(windows[index].num_targets for index in range(3))
-    assert math.isfinite(trainer.steps.shown["loss"])
+    assert math.isfinite(trainer.steps.readings.shown["loss"])
 
 
 @pytest.mark.parametrize("max_norm", [None, 0.2])

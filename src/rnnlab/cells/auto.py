@@ -51,7 +51,7 @@ class BackendChoice(NamedTuple):
     """The backend that runs, and why: 'cpu (CPU, float32: C++ engine, avx2)'.
 
     Attributes:
-        name: 'reference', 'cpu' or 'torch'.
+        name: 'reference', 'cpu', 'triton' or 'torch'.
         reason: one phrase.
     """
 

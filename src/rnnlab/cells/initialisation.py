@@ -114,8 +114,7 @@ def chrono_(layer: Layer, longest_dependency: int) -> Layer:
     """Spread the memory of a gated layer's units evenly over 1..longest_dependency steps.
 
     With u from U(1, longest_dependency - 1), an LSTM gets b_f = log u and b_i = -log u; a GRU gets b_z = log u, since
-    torch's z says how much is kept. The whole value stands in bias_ih, bias_hh is
-    0 there; everything else stays as it was.
+    torch's z says how much is kept. The whole value stands in bias_ih, bias_hh is 0 there; everything else stays.
 
     Args:
         layer: LSTM or GRU.

@@ -36,7 +36,7 @@ class RNN(RecurrentStack):
         bidirectional: a second direction from each row's end to its start; outputs are (T, B, 2H).
         device: where parameters are created.
         dtype: of the parameters.
-        backend: 'auto', 'reference', 'cpu' or 'torch'; see `rnnlab.cells.backends`.
+        backend: 'auto', 'reference', 'cpu', 'triton' or 'torch'; see `rnnlab.cells.backends`.
         initialisation: 'default', 'identity', 'orthogonal' or 'uniform'; see `rnnlab.cells.initialisation`.
         init_range: half width of 'uniform'.
         recurrent_dropout: probability of zeroing an entry of h_(t-1) in W_hh h_(t-1), and only there, 0..1; one mask a
@@ -159,7 +159,7 @@ class LSTM(RecurrentStack):
         proj_size: only 0; torch.nn's projection of h is not supported.
         device: where parameters are created.
         dtype: of the parameters.
-        backend: 'auto', 'reference', 'cpu' or 'torch'; see `rnnlab.cells.backends`.
+        backend: 'auto', 'reference', 'cpu', 'triton' or 'torch'; see `rnnlab.cells.backends`.
         initialisation: 'default', 'orthogonal', 'uniform' or 'chrono'; see `rnnlab.cells.initialisation`.
         init_range: half width of 'uniform'.
         forget_gate_bias: what the forget gate's two biases add up to at the start; None: as initialised.
@@ -252,7 +252,7 @@ class GRU(RecurrentStack):
         bidirectional: a second direction from each row's end to its start; outputs are (T, B, 2H).
         device: where parameters are created.
         dtype: of the parameters.
-        backend: 'auto', 'reference', 'cpu' or 'torch'; see `rnnlab.cells.backends`.
+        backend: 'auto', 'reference', 'cpu', 'triton' or 'torch'; see `rnnlab.cells.backends`.
         initialisation: 'default', 'orthogonal', 'uniform' or 'chrono'; see `rnnlab.cells.initialisation`.
         init_range: half width of 'uniform'.
         longest_dependency: steps, for 'chrono'.

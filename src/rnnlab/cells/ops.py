@@ -20,9 +20,8 @@ from rnnlab.cells.bptt.common import compute_dtype
 from rnnlab.cells.cpu import engine
 from rnnlab.cells.define import define_op
 from rnnlab.cells.extras import NO_EXTRAS, Extras
+from rnnlab.cells.gates import GATES
 from rnnlab.cells.reference import States, Weights
-
-_NUM_GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
 
 # What both passes are told beside the tensors they differentiate.
 _SETTINGS = (
@@ -167,7 +166,7 @@ def _(
     cell: str, x: Tensor, h_0: Tensor, c_0: Tensor | None, weight_ih: Tensor, weight_hh: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
     zoneout_h, zoneout_h_share, save = rest[4], rest[6], rest[-2]
-    gates, dtype = _NUM_GATES[cell], compute_dtype(x)
+    gates, dtype = len(GATES[cell]), compute_dtype(x)
     shape = (*x.shape[:2], h_0.shape[1])
     empty = x.new_empty(0, dtype=dtype)
     # A simple cell's outputs say all about its gate, unless zoneout stands between.

@@ -39,7 +39,7 @@ def problems(config: Any) -> list[str]:
     """Return one line for each setting that is wrong.
 
     Args:
-        config: A `TrainConfig`, `EvaluateConfig`, `PredictConfig`, `GenerateConfig` or `ExploreConfig`.
+        config: A `TrainConfig`, or the settings of another composed verb.
 
     Returns:
         What is wrong; empty if nothing is.

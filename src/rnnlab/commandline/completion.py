@@ -21,6 +21,26 @@ _RUN_KEYS = ("run=", "resume=")
 _FOR_BASH = re.compile(r"[\s'\"\\$`&|;()<>*?\[\]{}!]")
 _PATH_KEYS = ("file", "output", "task.corpus")
 
+# Of a composed verb with no entry here: --json and --cfg.
+_OPTIONS = {
+    "train": "--dry-run --multirun --jobs --cfg --config-dir",
+    "runs": "--json",
+    "show": "--json",
+    "diagnose": "--json",
+    "diff": "--json",
+    "compare": "--json --split --by-length --resamples --seed --threads",
+    "report": "--output",
+    "rm": "--yes",
+    "lesson": "--quick --seed --json",
+    "init": "",
+    "board": "--port --no-browser",
+    "doctor": "--json",
+    "bench": "",
+    "bench cells": "--json --threads --shapes --cells --modes --seconds --load",
+    "bench train": "--json --threads --cases --contenders --data --parity-steps --seconds --steps",
+    "bench generate": "--json --threads --cells --hidden-size --num-layers --vocab-size --num-tokens --count --seconds",
+    "bench start": "--json --corpora --repeats",
+}
 _SCRIPTS = {
     # Bash replaces what stands behind the last of COMP_WORDBREAKS: of task=music only music.
     "bash": r"""_rnnlab() {
@@ -90,8 +110,8 @@ def suggestions(line: str) -> list[str]:
         return [word for word in (*VERBS, "--help", "--version") if word.startswith(current)] if words else []
     verb, rest = words[1], words[2:]
     if current.startswith("-"):
-        options = _options(verb)
-        return [option for option in options if option.startswith(current)]
+        own = _OPTIONS.get(" ".join(["bench", *rest[:1]]) if verb == "bench" else verb, "--json --cfg")
+        return [option for option in (*own.split(), "--help", "--debug") if option.startswith(current)]
     if verb == "bench":
         return [name for name in BENCHMARKS if name.startswith(current) and not rest]
     if verb == "lesson":
@@ -111,26 +131,6 @@ def suggestions(line: str) -> list[str]:
 def _ended(word: str) -> str:
     """Return a word as a shell is to put it in: with a space, unless more belongs to it."""
     return word if word.endswith(("=", ".", "/", ",")) else f"{word} "
-
-
-def _options(verb: str) -> list[str]:
-    """List the options of a verb."""
-    own = {
-        "train": ["--dry-run", "--multirun", "--jobs", "--cfg", "--config-dir"],
-        "runs": ["--json"],
-        "show": ["--json"],
-        "diagnose": ["--json"],
-        "diff": ["--json"],
-        "compare": ["--json", "--split", "--resamples", "--seed", "--threads"],
-        "report": ["--output"],
-        "rm": ["--yes"],
-        "lesson": ["--quick", "--seed", "--json"],
-        "init": [],
-        "board": ["--port", "--no-browser"],
-        "doctor": ["--json"],
-        "bench": ["--json", "--threads", "--shapes", "--cells", "--modes", "--seconds", "--load"],
-    }
-    return [*own.get(verb, ["--json", "--cfg"]), "--help", "--debug"]
 
 
 def _plain(verb: str, words: list[str], current: str) -> list[str]:

@@ -42,7 +42,7 @@ class Request:
     """What one command was asked to do.
 
     Attributes:
-        command: The verb: train, evaluate, predict, generate, explore.
+        command: The verb, one of `COMMANDS`.
         settings: Its settings, checked: a `TrainConfig`, `EvaluateConfig`, ...
         config: The same as plain JSON-able data, Enums as strings.
         overrides: `key=value` as typed.
@@ -125,17 +125,16 @@ def read_arguments(command: str, argv: list[str]) -> Arguments:
     return Arguments(command, list(flags.overrides), texts, free, flags)
 
 
-def compose_request(arguments: Arguments, *, sweep: bool = False) -> Request:
+def compose_request(arguments: Arguments) -> Request:
     """Compose, check and convert the settings of one run.
 
     Args:
         arguments: The command line.
-        sweep: Whether it is a job of a sweep, which may set Hydra's launcher and sweeper.
 
     Raises:
         ConfigError: Anything wrong with them; several mistakes are told at once, one line each.
     """
-    job = compose(arguments, sweep=sweep)
+    job = compose(arguments)
     picked = job.hydra.runtime.choices.items()
     chosen = {str(group): str(name) for group, name in picked if "/" not in str(group) and name is not None}
     with open_dict(job):

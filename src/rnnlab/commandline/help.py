@@ -77,7 +77,7 @@ def command_help(command: str, config_dir: Path | None = None) -> str:
     """Return the help of a composed verb, at most 80 columns wide.
 
     Args:
-        command: train, evaluate, predict, generate or explore.
+        command: One of `COMMANDS`.
         config_dir: The user's own configs, listed with ours.
     """
     menu = read_menu(command, config_dir, plugins=True)

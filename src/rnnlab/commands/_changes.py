@@ -11,7 +11,7 @@ from rnnlab.commandline.checks import problems
 from rnnlab.commandline.compose import Request
 from rnnlab.config import TrainConfig
 from rnnlab.errors import ConfigError
-from rnnlab.runs import read_json, write_json
+from rnnlab.json_files import read_json, write_json
 from rnnlab.schema import plain, settings
 from rnnlab.tasks import Task
 from rnnlab.training.fits import ALLOWABLE, CHANGEABLE

@@ -1,4 +1,4 @@
-"""All that a run's folder tells of the run, for the commands that show it; and what to type next."""
+"""All that a run's folder tells of the run, for the commands that show it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.json_files import read_json
 from rnnlab.reports.curves import Curve, read_curves
 from rnnlab.reports.differences import differences
-from rnnlab.run_list import RunSummary, list_runs, summarize
+from rnnlab.run_list import RunSummary, summarize
 from rnnlab.run_lookup import find_run
 from rnnlab.runs import run_name, run_names
 from rnnlab.wording import score_text
@@ -183,60 +183,6 @@ def setting(content: dict[str, Any], section: str, key: str) -> str:
 def plain_name(word: str) -> str:
     """Return a run's name as it was typed; run=NAME, as other commands want it, is taken too."""
     return word.removeprefix("run=")
-
-
-def use_command(task: str, name: str) -> str:
-    """Return the command that shows what a run of a task can do."""
-    name = quote(name)
-    match task:
-        case "sentiment":
-            return f"rnnlab predict run={name} text='not bad at all'"
-        case "next_word" | "music":
-            return f"rnnlab generate run={name}"
-        case _:
-            return f"rnnlab evaluate run={name}"
-
-
-def next_commands(run: RunSummary, *, shown: bool = False) -> list[tuple[str, str]]:
-    """Return what can be typed about a run, with what it does, the likeliest first.
-
-    Args:
-        run: The run.
-        shown: Whether the user is looking at it already.
-    """
-    name = quote(run.name)
-    look = [] if shown else [(f"rnnlab show {name}", "look at it")]
-    board = (f"rnnlab board {name}", "in TensorBoard")
-    match run.status:
-        case "done":
-            found = [*look, (use_command(run.task, run.name), "use it")]
-            if other := _sibling(run):
-                found.append((f"rnnlab compare {quote(other)} {name}", "more than chance?"))
-            return [*found, (f"rnnlab report {name}", "one HTML page"), board]
-        case "running":
-            return [*look, board]
-        case "damaged":
-            return [(f"rnnlab rm {name}", "remove it")]
-        case _:
-            resume = (f"rnnlab train resume={name}", "go on")
-            has_checkpoint = (run.path / "checkpoints").is_dir() and any((run.path / "checkpoints").iterdir())
-            return [*([resume] if has_checkpoint else []), *look, (f"rnnlab rm {name}", "remove it")]
-
-
-def _sibling(run: RunSummary) -> str | None:
-    """Return the newest other finished run that `compare` would take: the same task and corpus, and a loss in nats."""
-    if run.metric is None or run.metric.endswith("/mse"):
-        return None
-    for other in reversed(list_runs()):
-        is_like = (other.task, other.metric, other.status) == (run.task, run.metric, "done")
-        if is_like and other.name != run.name and _corpus(other) == _corpus(run):
-            return other.name
-    return None
-
-
-def _corpus(run: RunSummary) -> str:
-    """Return the corpus that a run was asked to read."""
-    return setting(read_json(run.path / "run.json"), "task", "corpus")
 
 
 def _newest_sample(folder: Path) -> tuple[str, str] | None:

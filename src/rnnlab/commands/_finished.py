@@ -20,8 +20,9 @@ from rnnlab.commandline.explain import explain
 from rnnlab.config import CorpusConfig, TrainConfig, UseConfig
 from rnnlab.errors import CheckpointError, ConfigError, DivergedError
 from rnnlab.hardware import choose_device, set_up
+from rnnlab.json_files import read_json
 from rnnlab.run_lookup import find_run
-from rnnlab.runs import read_json, run_name
+from rnnlab.runs import run_name
 from rnnlab.schema import train_settings
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.checkpoint import load_model

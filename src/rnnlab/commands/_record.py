@@ -15,8 +15,9 @@ from torch import nn
 from rnnlab import __version__
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
+from rnnlab.json_files import write_json
 from rnnlab.models import LanguageModel
-from rnnlab.runs import run_name, write_json
+from rnnlab.runs import run_name
 from rnnlab.tasks import Task
 
 

@@ -108,13 +108,12 @@ class Lines:
             print(text, file=sys.stderr)
 
 
-def print_results(record: SweepRecord, asked: list[Job], *, stopped: bool) -> None:
+def print_results(record: SweepRecord, asked: list[Job]) -> None:
     """Print a line a job, one a configuration where seeds vary, the best, and what failed and where its log is.
 
     Args:
         record: The sweep, with the jobs of earlier commands.
         asked: The jobs of this command.
-        stopped: Whether a signal ended it.
     """
     from rich.console import Console
     from rich.text import Text

@@ -17,7 +17,8 @@ from typing import IO
 
 from rnnlab.commandline.options import one_line_errors
 from rnnlab.commands._details import expand
-from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError
+from rnnlab.disk import cannot_write
+from rnnlab.errors import CheckpointError, ConfigError
 from rnnlab.run_lookup import find_run
 from rnnlab.runs import outputs_root, run_names
 from rnnlab.training.signals import end_with_parent
@@ -123,7 +124,7 @@ def link_runs(folders: list[Path], logdir: Path) -> None:
             if not link.is_symlink():
                 link.symlink_to(folder, target_is_directory=True)
         except OSError as error:
-            raise CannotWriteError(f"cannot write {link}: {error.strerror}") from None
+            raise cannot_write(link, error) from None
 
 
 def _stop(number: int, frame: object) -> None:

@@ -14,8 +14,9 @@ from rnnlab.commands._tables import print_json
 from rnnlab.diagnosis.findings import Diagnosis
 from rnnlab.diagnosis.rules import diagnose
 from rnnlab.diagnosis.signals import Signals, read_signals
+from rnnlab.json_files import read_json
 from rnnlab.run_lookup import find_run
-from rnnlab.runs import read_json, run_name
+from rnnlab.runs import run_name
 
 _WIDTH = 100
 _MOST = 3  # lines at the end of training

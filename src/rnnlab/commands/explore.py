@@ -17,7 +17,8 @@ from rnnlab.commands._explore_texts import Reading, held_out, own_reading, prope
 from rnnlab.commands._finished import FinishedRun, check_corpus, open_run, refuse_no_number
 from rnnlab.commands._tables import print_json
 from rnnlab.config import ExploreConfig
-from rnnlab.errors import CannotWriteError, ConfigError, DataError
+from rnnlab.disk import cannot_write
+from rnnlab.errors import ConfigError, DataError
 from rnnlab.inspection.page import TokenValues, page
 from rnnlab.inspection.properties import Property
 from rnnlab.inspection.search import Answer, group_tokens, search
@@ -148,7 +149,7 @@ def _write(path: Path, html: str, facts: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(path, error) from error
     write_whole(path, html)
     write_json(path.with_suffix(".json"), facts)
 

@@ -16,7 +16,8 @@ from rnnlab.commandline.menu import read_menu
 from rnnlab.commandline.options import one_line_errors
 from rnnlab.commands._finished import build_model
 from rnnlab.config import SCHEMAS, CorpusConfig
-from rnnlab.errors import CannotWriteError, ConfigError, FolderInUseError
+from rnnlab.disk import cannot_write
+from rnnlab.errors import ConfigError, FolderInUseError
 from rnnlab.schema import settings
 from rnnlab.tasks import build_task
 from rnnlab.training.console import log_to
@@ -206,7 +207,7 @@ def _write(folder: Path, files: dict[str, str]) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content, encoding="utf-8")
     except OSError as error:
-        raise CannotWriteError(f"cannot write {folder}: {error.strerror}") from error
+        raise cannot_write(folder, error) from error
 
 
 def _check(folder: Path) -> None:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rnnlab.commandline.options import one_line_errors
-from rnnlab.errors import CannotWriteError, ConfigError
+from rnnlab.disk import cannot_write
+from rnnlab.errors import ConfigError
 from rnnlab.json_files import write_json, write_whole
 from rnnlab.lessons.catalogue import ALIASES, LESSONS
 from rnnlab.runs import outputs_root
@@ -125,7 +126,7 @@ def _folder(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotWriteError(f"cannot write {folder}: {error.strerror}") from error
+        raise cannot_write(folder, error) from error
     return folder
 
 

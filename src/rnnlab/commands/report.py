@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
@@ -12,7 +11,7 @@ from rnnlab.commandline.options import check_writable, one_line_errors
 from rnnlab.commands._details import expand, plain_name, read_details
 from rnnlab.commands._run_page import run_page
 from rnnlab.commands._sweep_page import sweep_page
-from rnnlab.errors import CannotWriteError
+from rnnlab.json_files import write_whole
 from rnnlab.run_lookup import find_run
 from rnnlab.runs import is_run, outputs_root
 
@@ -43,24 +42,9 @@ def main(argv: list[str]) -> int:
         folder = find_run(name)
         page = run_page(read_details(name), _made_by(name))
     path = arguments.output or folder / FILE
-    write_page(path, page)
+    write_whole(path, page)
     print(f"written: {path}  (open it in a browser)")
     return 0
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a page so that it is whole or absent.
-
-    Raises:
-        CannotWriteError: The disk is full, or the folder cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _made_by(name: str) -> str:

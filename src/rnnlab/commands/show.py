@@ -14,11 +14,11 @@ from rnnlab.commandline.options import one_line_errors
 from rnnlab.commands._details import (
     RunDetails,
     facts,
-    next_commands,
     plain_name,
     read_details,
     shown_curves,
 )
+from rnnlab.commands._next import next_commands
 from rnnlab.commands._tables import print_confusion, print_json, print_table
 from rnnlab.commands.runs import STYLES, row
 from rnnlab.reports.axes import number

@@ -77,7 +77,7 @@ def _run(request: SweepRequest, grid: list[Job], record: SweepRecord) -> int:
             record.write_table()
         except OSError as error:  # the table below is worth more than an exit code
             print(f"warning: {CannotWriteError(error)}", file=sys.stderr)
-        print_results(record, asked, stopped=stopped is not None)
+        print_results(record, asked)
     return code
 
 

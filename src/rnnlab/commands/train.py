@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -15,23 +14,21 @@ from rnnlab import startup
 from rnnlab.cells.stack import RecurrentStack
 from rnnlab.commandline.compose import Request
 from rnnlab.commands._changes import Changes, allowed_before, record_changes, resume_changes
-from rnnlab.commands._details import next_commands
 from rnnlab.commands._finished import build_model, check_corpus, check_size, restore_task, saved_settings
 from rnnlab.commands._first_look import dry_run, measure_bptt_len
-from rnnlab.commands._launch import is_supervised, tell_name
+from rnnlab.commands._fit import fit, make_trainer
+from rnnlab.commands._launch import is_supervised
 from rnnlab.commands._processes import follow, read_corpus, ready
-from rnnlab.commands._record import arithmetic_share, num_parameters, record_run
-from rnnlab.commands._tables import print_scores
-from rnnlab.commands.diagnose import last_lines
+from rnnlab.commands._record import num_parameters, record_run
 from rnnlab.config import NO_HYPERPARAMETERS, CorpusConfig, CosineConfig, Precision, TrainConfig
 from rnnlab.data import SequenceBatches
 from rnnlab.disk import probe
-from rnnlab.errors import CannotWriteError, CheckpointError, ConfigError, LostRankError, StoppedError
-from rnnlab.hardware import SetUp, matrix_rate
-from rnnlab.run_list import summarize
+from rnnlab.errors import CheckpointError, ConfigError, LostRankError
+from rnnlab.hardware import SetUp
+from rnnlab.json_files import read_json
 from rnnlab.run_lock import lock_run
 from rnnlab.run_lookup import find_run
-from rnnlab.runs import begin_run, check_free, read_json, record_result, run_name, telling_name
+from rnnlab.runs import begin_run, check_free, record_result, run_name, telling_name
 from rnnlab.schema import shown
 from rnnlab.tasks import Task, build_task
 from rnnlab.training.alone import Processes
@@ -41,13 +38,8 @@ from rnnlab.training.counters import count_steps
 from rnnlab.training.fits import CHANGEABLE
 from rnnlab.training.place import Place, this_place
 from rnnlab.training.precision import autocast
-from rnnlab.training.signals import interruption
-from rnnlab.training.trainer import Trainer
-from rnnlab.wording import side_by_side
 
 log = logging.getLogger("rnnlab")
-
-_WORTH_SECONDS = 60  # shorter trainings need not be faster
 
 # How long and where a run trains is no part of its name.
 UNNAMED = NO_HYPERPARAMETERS | {"task", "model", "trainer", *(f"trainer.{name}" for name in CHANGEABLE)}
@@ -110,7 +102,7 @@ def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: 
     ranks.seed(config.seed)
     if not ranks.is_first:
         folder = ranks.from_first(Path)
-        return follow(_trainer(folder, config, task, model, device, ranks))
+        return follow(make_trainer(folder, config, task, model, device, ranks))
     with begin_run(config.name or _own_name(request), exact=config.name is not None) as folder:
         log_to(folder)
         say_what_runs()
@@ -119,7 +111,7 @@ def _start_ready(request: Request, device: torch.device, machine: SetUp, ranks: 
         record_run(folder, request, task, {**facts, **padding, **measured, "num_parameters": parameters})
         record_result(folder, "running", {})
         ranks.from_first(lambda: folder)
-        return _fit(folder, _trainer(folder, config, task, model, device, ranks))
+        return fit(folder, make_trainer(folder, config, task, model, device, ranks))
 
 
 def _read_task(request: Request, device: torch.device, ranks: Processes) -> tuple[Task, dict[str, Any]]:
@@ -220,7 +212,7 @@ def _resume_ready(
     torch.manual_seed(config.seed)  # as at the start: there may be no checkpoint yet, or a roll-back leads there
     model = build_model(task, config).to(device)
     ranks.seed(config.seed)
-    trainer = _trainer(folder, config, task, model, device, ranks)
+    trainer = make_trainer(folder, config, task, model, device, ranks)
     trainer.resume(allowed)  # a checkpoint that cannot be used leaves the run as it was
     trainer.state.units = _units_seen(folder)
     if not ranks.is_first:
@@ -228,7 +220,7 @@ def _resume_ready(
     for key, (old, new) in changes.values.items():
         log.info("%s: %s, was %s", key, shown(new), shown(old))
     record_changes(folder, trainer.counters.step, changes, task)
-    return _fit(folder, trainer)
+    return fit(folder, trainer)
 
 
 def _units_seen(folder: Path) -> dict[str, Any]:
@@ -240,49 +232,3 @@ def _units_seen(folder: Path) -> dict[str, Any]:
         log.warning("%s; it is written anew", error)
         units = None
     return units if isinstance(units, dict) else {}
-
-
-def _trainer(
-    folder: Path, config: TrainConfig, task: Task, model: nn.Module, device: torch.device, ranks: Processes
-) -> Trainer:
-    report = partial(record_result, folder, "running")
-    return Trainer(task, model, config, folder, device, report, ranks)
-
-
-def _fit(folder: Path, trainer: Trainer) -> int:
-    """Train and score the test split; result.json tells how the run stands, whatever happens."""
-    tell_name(run_name(folder))
-    try:
-        record_result(folder, "running", trainer.facts())
-        startup.lap("model")
-        log.info("%s", startup.summary())
-        trainer.fit()
-    except BaseException as error:
-        stop = error if isinstance(error, StoppedError) else interruption(error)
-        if stop is not None:
-            record_result(folder, "stopped", trainer.facts(), stop)
-            advice = f"go on: rnnlab train resume={quote(run_name(folder))}"
-            raise StoppedError(f"{stop}; {advice}", stop.exit_code) from None
-        try:
-            record_result(folder, "failed", trainer.facts(), error)
-        except CannotWriteError as mistake:  # no news on a full disk: what ended the run is what counts
-            log.warning("%s", mistake)
-        if isinstance(error, LostRankError):
-            advice = f"what was saved is whole; go on: rnnlab train resume={quote(run_name(folder))}"
-            raise LostRankError(f"{error}; {advice}") from error
-        raise
-    facts = trainer.facts()
-    if facts["seconds"] >= _WORTH_SECONDS and trainer.device.type == "cpu":
-        facts["arithmetic_share"] = arithmetic_share(trainer.model, facts["tokens_per_second"], matrix_rate())
-    record_result(folder, "done", facts)
-    _print_end(folder, facts)
-    return 0
-
-
-def _print_end(folder: Path, facts: dict[str, Any]) -> None:
-    """Print the scores, how the run did, and what to type next."""
-    print_scores(f"{run_name(folder)}: {facts['steps']:,} steps in {facts['seconds']:,.0f} s", facts)
-    for line in last_lines(folder):
-        print(line)
-    print("\n".join(["next", *side_by_side(next_commands(summarize(folder)))]))
-    print(f"run: {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")

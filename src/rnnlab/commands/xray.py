@@ -15,13 +15,15 @@ from rnnlab.commands._held_out import HeldOut, held_out
 from rnnlab.commands._tables import print_json
 from rnnlab.config import XrayConfig
 from rnnlab.data.windows import Window
-from rnnlab.errors import CannotWriteError, ConfigError, DivergedError
+from rnnlab.disk import cannot_write
+from rnnlab.errors import ConfigError, DivergedError
 from rnnlab.inspection import figures
 from rnnlab.inspection.chains import can_unroll
 from rnnlab.inspection.memory import effective_memory
 from rnnlab.inspection.xray import exact_copy, look, memory_facts, sentences
+from rnnlab.json_files import read_json, write_json
 from rnnlab.run_lock import lock_run
-from rnnlab.runs import read_json, run_name, write_json
+from rnnlab.runs import run_name
 from rnnlab.tasks import Task
 from rnnlab.training.console import log_to
 from rnnlab.training.events import EventLog
@@ -122,7 +124,7 @@ def _write(finished: FinishedRun, report: dict[str, Any]) -> None:
             (folder / "xray").mkdir(exist_ok=True)
             pictures = figures.draw(report, folder / "xray")
         except OSError as error:
-            raise CannotWriteError(f"cannot write {folder / 'xray'}: {error.strerror}") from error
+            raise cannot_write(folder / "xray", error) from error
     else:
         log.info('no pictures: they need matplotlib: pip install "rnnlab[plots]"; the numbers are in xray.json')
     step = int(read_json(folder / "result.json").get("steps") or 0)

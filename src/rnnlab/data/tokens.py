@@ -72,7 +72,7 @@ def review_tokens(text: str) -> list[str]:
 
 
 def tokenizer(name: str) -> Callable[[str], list[str]]:
-    """The tokenizer with this name: whitespace, words or reviews.
+    """The tokenizer of running text with this name: whitespace or words.
 
     Raises:
         ValueError: there is no such tokenizer.
@@ -82,9 +82,7 @@ def tokenizer(name: str) -> Callable[[str], list[str]]:
             return whitespace_tokens
         case "words":
             return word_tokens
-        case "reviews":
-            return review_tokens
-    raise ValueError(f"tokenizer: expected one of whitespace, words, reviews, got {name!r}")
+    raise ValueError(f"tokenizer: expected whitespace or words, got {name!r}")
 
 
 def lines_to_tokens(text: str, name: str, *, keep_blank_lines: bool) -> list[str]:

@@ -153,25 +153,6 @@ class Vocabulary:
         """Hash of the tokens and their order, hexadecimal: equal for equal vocabularies on every machine."""
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
-    def to_json(self) -> str:
-        """The tokens as JSON text, readable by `from_json`."""
-        return json.dumps({"tokens": self.tokens}, ensure_ascii=False, indent=0)
-
-    @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
-        """Read what `to_json` wrote.
-
-        Raises:
-            DataError: the text is not JSON, or not a list of distinct tokens under the key `tokens`.
-        """
-        try:
-            content = json.loads(text)
-            if not isinstance(content, dict) or not isinstance(content.get("tokens"), list):
-                raise ValueError("wanted an object with a list under the key 'tokens'")
-            return cls(content["tokens"])
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not a vocabulary: {error}") from None
-
     def _unseen_message(self, tokens: Sequence[str]) -> str:
         unseen = dict.fromkeys(token for token in tokens if token not in self._ids)
         shown = ", ".join(repr(token) for token in islice(unseen, NUM_UNSEEN_SHOWN))

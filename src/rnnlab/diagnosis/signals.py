@@ -13,12 +13,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from rnnlab.errors import CheckpointError
+from rnnlab.errors import CheckpointError, DivergedError
 from rnnlab.json_files import read_json
 from rnnlab.reports.curves import Curve, read_curves
 from rnnlab.schema import misfit
-
-DIVERGED = 5  # exit code
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ class Signals:
     @property
     def has_diverged(self) -> bool:
         """Whether that is what ended it."""
-        return self.exit_code == DIVERGED
+        return self.exit_code == DivergedError.exit_code
 
     @property
     def best_loss(self) -> float | None:

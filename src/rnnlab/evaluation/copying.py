@@ -1,4 +1,4 @@
-"""How much of a generated text stands word for word in the training text, and how much it repeats itself.
+"""How much of a generated text stands word for word in the training text.
 
 A character model that has learnt its corpus by heart scores well and invents nothing. The longest copied span of what
 it writes, beside that of a held-out text, tells. Compare the music or prose alone: header lines such as `M:6/8` stand
@@ -8,7 +8,6 @@ in every tune and would count as copies.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,41 +65,6 @@ class TrainingText:
         """Whether a text of at least one character stands in the training text."""
         index = bisect_left(self._suffixes, text, key=lambda start: self.text[start : start + len(text)])
         return index < len(self._suffixes) and self.text.startswith(text, self._suffixes[index])
-
-
-def longest_copied_span(generated: str, training_text: str | TrainingText) -> Span:
-    """Find the longest substring of a generated text that stands in the training text.
-
-    Args:
-        generated: one generated text.
-        training_text: the training text; make a `TrainingText` of it first when there are many texts to judge.
-
-    Returns:
-        The span; of equally long ones the first in `generated`; length 0 if they share no character.
-    """
-    prepared = training_text if isinstance(training_text, TrainingText) else TrainingText(training_text)
-    return prepared.longest_copied_span(generated)
-
-
-def distinct_ngrams(tokens: Sequence[Hashable], n: int) -> float:
-    """Return the share of a text's n-grams that are distinct: 1 repeats nothing, near 0 is a loop.
-
-    Args:
-        tokens: words, ids, or the characters of a string.
-        n: tokens in an n-gram, at least 1.
-
-    Returns:
-        Distinct over all n-grams, in (0, 1]; 1 when the text is shorter than n.
-
-    Raises:
-        ValueError: n is below 1.
-
-    Source: Li et al. 2016, section 5 (distinct-n).
-    """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-    grams = [tuple(tokens[index : index + n]) for index in range(len(tokens) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 1.0
 
 
 def suffix_array(text: str) -> NDArray[np.int64]:

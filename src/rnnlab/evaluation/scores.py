@@ -120,11 +120,10 @@ class Classified(NamedTuple):
 
 
 class Classification:
-    """Accuracy, precision, recall and F1 from a confusion matrix that counts in int64.
+    """Accuracy and F1 from a confusion matrix that counts in int64.
 
-    Zero-division rule: a class that was never predicted has precision 0, one that never occurred has recall 0, and F1
-    is 0 where both are 0. `macro_f1` is the mean over the classes that occurred or were predicted; a class that did
-    neither says nothing about the model and is left out.
+    A class that was never predicted, or never occurred, has F1 0. `macro_f1` is the mean over the classes that occurred
+    or were predicted; a class that did neither says nothing about the model and is left out.
 
     Example:
         >>> score = Classification(num_classes=2)
@@ -192,16 +191,6 @@ class Classification:
     def accuracy(self) -> float:
         """Share of examples whose class was predicted, 0 to 1; nan while nothing was counted."""
         return float(self.confusion.diagonal().sum()) / self.count if self.count else math.nan
-
-    @property
-    def precision(self) -> list[float]:
-        """For each class, how many of those predicted were right."""
-        return _ratio(self.confusion.diagonal(), self.confusion.sum(dim=0))
-
-    @property
-    def recall(self) -> list[float]:
-        """For each class, how many of those that occurred were found."""
-        return _ratio(self.confusion.diagonal(), self.confusion.sum(dim=1))
 
     @property
     def f1(self) -> list[float]:

@@ -1,5 +1,6 @@
 """What a trained language model writes: sampling, and tunes in ABC notation."""
 
-from rnnlab.generation.sampling import filter_logits, sample, stream
+from rnnlab.generation.choosing import filter_logits
+from rnnlab.generation.sampling import sample
 
-__all__ = ["filter_logits", "sample", "stream"]
+__all__ = ["filter_logits", "sample"]

@@ -16,18 +16,12 @@ LEFT, RIGHT = 0.1, 0.9
 _SIGMOID = {"input", "forget", "output", "reset", "update"}
 
 
-def has_gates(model: nn.Module) -> bool:
-    """Whether `gate_activations` can read a model: the model of another package's task may be of another kind."""
-    stack = getattr(model, "recurrent", None)
-    return isinstance(stack, RNN | LSTM | GRU) and callable(getattr(model, "embedding", None))
-
-
 @torch.no_grad()
 def gate_activations(model: nn.Module, inputs: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
     """Read the gates of every layer at every valid step, from an all-zero state and without dropout.
 
     Args:
-        model: with `embedding` and `recurrent`.
+        model: one that `can_unroll` allows.
         inputs: <int64>(T, B) token ids, or features (T, B, F).
         lengths: <int64>(B,) valid steps of each row; None is T for all.
 

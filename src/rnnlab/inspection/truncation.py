@@ -99,13 +99,9 @@ def _truncated(model: nn.Module, steps: int) -> Iterator[None]:
 
 
 def _cut(state: Any) -> Any:
-    return (
-        tuple(part.detach() for part in state)
-        if isinstance(state, tuple)
-        else None
-        if state is None
-        else state.detach()
-    )
+    if isinstance(state, tuple):
+        return tuple(part.detach() for part in state)
+    return None if state is None else state.detach()
 
 
 def _gradients(model: nn.Module, loss: Callable[[], Tensor]) -> dict[str, Tensor]:

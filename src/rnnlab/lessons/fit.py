@@ -18,22 +18,21 @@ from rnnlab.training.update import Made, Update
 BatchLoss = Callable[[int], Tensor]
 
 
-def fit(model: nn.Module, loss: BatchLoss, *, steps: int, lr: float, max_norm: float | None = 1.0) -> list[float]:
-    """Train a model with Adam and return the loss before each step.
+def fit(model: nn.Module, loss: BatchLoss, *, steps: int, lr: float) -> list[float]:
+    """Train a model with Adam, gradients clipped to norm 1, and return the loss before each step.
 
     Args:
         model: on the CPU; trained in place, and left in eval mode.
         loss: mean loss of a batch.
         steps: updates.
         lr: learning rate; falls linearly to 0 over the last third of the steps.
-        max_norm: largest gradient norm; None: no limit.
 
     Raises:
         FloatingPointError: the gradient is not finite; nothing was updated.
     """
     model.train()
     optimizer = build_optimizer(model.parameters(), AdamConfig(name="adam", lr=lr))
-    update = Update(optimizer, device=torch.device("cpu"), max_norm=max_norm, max_value=None)
+    update = Update(optimizer, device=torch.device("cpu"), max_norm=1.0, max_value=None)
     losses = []
     for step in range(steps):
         for group in optimizer.param_groups:

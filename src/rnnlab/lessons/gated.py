@@ -162,13 +162,11 @@ def _three_cells(quick: bool, seed: int) -> Finding:
     )
 
 
-def train_adding(
-    model: Regressor, seq_len: int, steps: int, lr: float, seed: int, batch_size: int = 32
-) -> tuple[list[float], float]:
+def train_adding(model: Regressor, seq_len: int, steps: int, lr: float, seed: int) -> tuple[list[float], float]:
     """Train a model on the adding problem; return the loss of each step, and the error on 1,000 other sequences."""
 
     def loss(step: int) -> torch.Tensor:
-        x, sums = adding(np.random.default_rng([seed, step]), batch_size, seq_len)
+        x, sums = adding(np.random.default_rng([seed, step]), 32, seq_len)
         return (model(x)[0][:, 0] - sums).square().mean()
 
     losses = fit(model, loss, steps=steps, lr=lr)

@@ -26,12 +26,12 @@ def _curve(chain: Chain, lags: int, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def _orthogonal(hidden_size: int, radius: float, nonlinearity: str = "tanh", input_size: int = 8) -> RNN:
+def _orthogonal(hidden_size: int, radius: float, nonlinearity: str = "tanh") -> RNN:
     """Return a layer without biases and with W_hh = radius * orthogonal, so that every singular value is the radius."""
-    layer = RNN(input_size, hidden_size, nonlinearity=nonlinearity, initialisation="orthogonal", bias=False).double()
+    layer = RNN(8, hidden_size, nonlinearity=nonlinearity, initialisation="orthogonal", bias=False).double()
     weights = first_weights(layer)
     weights.weight_hh.mul_(radius)
-    nn.init.normal_(weights.weight_ih, std=1 / math.sqrt(input_size))
+    nn.init.normal_(weights.weight_ih, std=1 / math.sqrt(layer.input_size))
     return layer
 
 

@@ -30,7 +30,7 @@ _BAR = 8  # eighths
 _BARS = 4
 
 
-def train_on_columns(model: LanguageModel, ids: list[int], steps: int, lr: float = 0.01) -> list[float]:
+def train_on_columns(model: LanguageModel, ids: list[int], steps: int) -> list[float]:
     """Train on a text in columns, state carried from window to window; return the loss of each step, nats a token."""
     columns, _ = batchify(ids, _COLUMNS)
     columns = columns[:-1]  # the last step of some columns is padding
@@ -47,7 +47,7 @@ def train_on_columns(model: LanguageModel, ids: list[int], steps: int, lr: float
         state = after
         return model.nats(h, rows[1:]) / rows[1:].numel()
 
-    return fit(model, loss, steps=steps, lr=lr)
+    return fit(model, loss, steps=steps, lr=0.01)
 
 
 def train_on_text(model: LanguageModel, vocab: Vocabulary, steps: int, seed: int) -> list[float]:

@@ -37,14 +37,7 @@ def bars(title: str, values: Mapping[str, float], note: str, *, marked: Sequence
     return Figure(title, draw_bars(values, marked=marked), (), note)
 
 
-def grid(
-    title: str,
-    values: Sequence[Sequence[float]],
-    note: str,
-    *,
-    rows: Sequence[str] = (),
-    columns: Sequence[str] = (),
-) -> Figure:
+def grid(title: str, values: Sequence[Sequence[float]], note: str, *, rows: Sequence[str] = ()) -> Figure:
     """Draw numbers as colours: above 0 in one, below 0 in another."""
     signs = [("above 0", "var(--a)"), ("below 0", "var(--b)")]
-    return Figure(title, cells(values, rows=rows, columns=columns), signs, note)
+    return Figure(title, cells(values, rows=rows), signs, note)

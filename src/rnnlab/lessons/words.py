@@ -122,7 +122,7 @@ LESSONS = {
             "such as 'the clouds are in the sky'.",
         ],
         equation="W_ih onehot(w) = column w of W_ih",
-        where=[Where(OneHot.forward, "scatter_"), Where(build_embedding, "nn.Embedding(")],
+        where=[Where(OneHot.forward, "scatter_"), Where(build_embedding, "Embedding(")],
         sources="Elman 1990; Bengio et al. 2003; Mikolov et al. 2013",
         expected="product and row are equal, and the mean cosine of nouns of one place is at least 0.3 above that of "
         "others",

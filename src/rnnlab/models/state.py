@@ -23,6 +23,13 @@ def detach(state: State) -> State:
     return state.detach()
 
 
+def move(state: State, device: torch.device) -> State:
+    """Put a state on a device."""
+    if isinstance(state, tuple):
+        return state[0].to(device), state[1].to(device)
+    return None if state is None else state.to(device)
+
+
 def reset(state: State, starts: Tensor) -> State:
     """Zero the state of the rows that begin a new sequence.
 

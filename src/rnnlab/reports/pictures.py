@@ -9,16 +9,17 @@ from itertools import pairwise
 from rnnlab.reports.axes import number
 from rnnlab.reports.svg import polyline, rule
 
+_WIDTH = 480  # in units of a picture, which grows with the page
 
-def bars(values: Mapping[str, float], *, marked: Sequence[str] = (), width: int = 480) -> str:
+
+def bars(values: Mapping[str, float], *, marked: Sequence[str] = ()) -> str:
     """Draw a bar for each value, from 0, with its number behind it.
 
     Args:
         values: at least one; not below 0.
         marked: names of those that stand out.
-        width: in units of the picture, which grows with the page.
     """
-    step, left, right = 26, 150, 64
+    width, step, left, right = _WIDTH, 26, 150, 64
     height = step * len(values) + 8
     largest = max(values.values()) or 1.0
     said = "; ".join(f"{name} {number(value)}" for name, value in values.items())
@@ -33,27 +34,20 @@ def bars(values: Mapping[str, float], *, marked: Sequence[str] = (), width: int 
     return "".join([*parts, "</svg>"])
 
 
-def cells(
-    values: Sequence[Sequence[float]], *, rows: Sequence[str] = (), columns: Sequence[str] = (), width: int = 480
-) -> str:
+def cells(values: Sequence[Sequence[float]], *, rows: Sequence[str] = ()) -> str:
     """Draw a table of numbers as colours, the strongest for the largest size; above and below 0 in two colours.
 
     Args:
         values: rows of one length.
         rows: names, one a row; or none.
-        columns: names, one a column; or none.
-        width: in units of the picture.
     """
-    left, top = (110 if rows else 4), (20 if columns else 4)
+    width, left, top = _WIDTH, (110 if rows else 4), 4
     across = (width - left - 4) / len(values[0])
     down = min(22.0, max(14.0 if rows else 6.0, 170 / len(values)))  # names need a line each
     height = top + down * len(values) + 4
     largest = max((abs(value) for row in values for value in row), default=0) or 1.0
     said = f"{len(values)} rows, {len(values[0])} columns, sizes up to {number(largest)}"
     parts = [f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{said}">']
-    for place, name in enumerate(columns):
-        x = left + across * (place + 0.5)
-        parts.append(f'<text x="{x:.1f}" y="13" text-anchor="middle">{escape(name)}</text>')
     for place, name in enumerate(rows):
         y = top + down * (place + 0.5) + 4
         parts.append(f'<text x="{left - 6}" y="{y:.1f}" text-anchor="end">{escape(name)}</text>')
@@ -67,13 +61,13 @@ def cells(
     return "".join([*parts, "</svg>"])
 
 
-def ways(lines: Sequence[tuple[str, str, Sequence[tuple[float, float]]]], *, size: int = 300) -> str:
+def ways(lines: Sequence[tuple[str, str, Sequence[tuple[float, float]]]]) -> str:
     """Draw ways in a square from -1 to 1, a dot at each step and a larger one where each begins.
 
     Args:
         lines: (name, CSS colour, points).
-        size: of the picture, which grows with the page.
     """
+    size = 300
     names = escape(", ".join(name for name, _, _ in lines), quote=True)
     parts = [f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="ways: {names}" style="max-width: 24rem">']
     corners = [(4, 4), (size - 4, 4), (size - 4, size - 4), (4, size - 4), (4, 4)]

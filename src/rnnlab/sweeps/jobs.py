@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.config import NO_HYPERPARAMETERS
-from rnnlab.errors import STOP_CODES, UserError
+from rnnlab.errors import STOP_CODES, DivergedError, UserError
+from rnnlab.json_files import read_json
 from rnnlab.run_lock import lock_run
-from rnnlab.runs import is_run, outputs_root, read_json, telling_name
+from rnnlab.runs import is_run, outputs_root, telling_name
 from rnnlab.wording import better
 
 PYTHON = sys.executable
 LOGS = "logs"
 _TAIL_BYTES = 8192
-_DIVERGED = 5
 # How a job can end for good: run again, it would come to the same.
 FINAL = ("done", "pruned", "diverged")
 _SAVED = ("id", "configuration", "data", "varied", "overrides", "options", "status", "exit_code", "reason")
@@ -136,7 +136,7 @@ class Job:
             memory = "; the system does that when memory runs out" if code == -signal.SIGKILL else ""
             self.reason = f"killed by {signal.Signals(-code).name}{memory}"
         else:
-            self.status = "diverged" if code == _DIVERGED else "failed"
+            self.status = "diverged" if code == DivergedError.exit_code else "failed"
 
     def refused(self, error: UserError) -> None:
         """Note that it could not be started."""

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.errors import CheckpointError, FolderInUseError
-from rnnlab.runs import check_name, create_run, is_run, outputs_root, read_json, write_json
+from rnnlab.json_files import read_json, write_json
+from rnnlab.runs import check_name, create_run, is_run, outputs_root
 from rnnlab.sweeps.jobs import FINAL, Job, digest, job_name, restored
 from rnnlab.sweeps.results import summary
 

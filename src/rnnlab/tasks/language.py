@@ -12,7 +12,8 @@ from rnnlab.config import ModelConfig
 from rnnlab.data.windows import Window
 from rnnlab.errors import DivergedError
 from rnnlab.evaluation.scores import CrossEntropy
-from rnnlab.generation.sampling import NOT_FINITE, StepFunction, sample
+from rnnlab.generation.choosing import NOT_FINITE
+from rnnlab.generation.sampling import StepFunction, sample
 from rnnlab.models import LanguageModel, State
 from rnnlab.tasks.base import Task, stack_settings
 

@@ -58,8 +58,6 @@ class NextWord(LanguageTask):
         encoded = read_encoded(self, self._config, Kind.TEXT, self._encode_corpus)
         self._ids = encoded.arrays
         self.corpus = facts = encoded.facts["corpus"]
-        for note in encoded.facts["notes"]:
-            log.info("%s", note)
         log.info(
             "corpus %s: %s tokens to train on, %s valid, %s test; vocabulary %s; %.2f %% of test is %s",
             facts["name"],
@@ -86,7 +84,7 @@ class NextWord(LanguageTask):
         counts = {f"{split}_tokens": len(tokens[split]) for split in SPLITS}
         described = self._describe(corpus.name, {**counts, "vocab_size": len(self.vocabulary)}, ids.values())
         unknown_share = self.vocabulary.unknown_share(ids["test"].tolist())
-        return Encoded(ids, {"corpus": described, "notes": list(corpus.notes), "unknown_share": unknown_share})
+        return Encoded(ids, {"corpus": described, "unknown_share": unknown_share})
 
     def train_windows(self, epoch: int) -> ColumnWindows:
         """Columns of the training text, cut into windows."""

@@ -21,7 +21,7 @@ from rnnlab.data.windows import Window
 from rnnlab.errors import CheckpointError, DataError, DivergedError
 from rnnlab.evaluation.baselines import guessing_nats
 from rnnlab.evaluation.scores import Classification, Classified, CrossEntropy
-from rnnlab.generation.sampling import NOT_FINITE
+from rnnlab.generation.choosing import NOT_FINITE
 from rnnlab.models import Classifier
 from rnnlab.tasks.base import SPLITS, Scores, Task, log, stack_settings
 from rnnlab.tasks.encoded import read_encoded

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from rnnlab.config import NO_HYPERPARAMETERS, TrainConfig
 from rnnlab.data.windows import Window
 from rnnlab.errors import CannotWriteError
-from rnnlab.inspection.gates import gate_activations, has_gates, saturation
+from rnnlab.inspection.chains import can_unroll
+from rnnlab.inspection.gates import gate_activations, saturation
 from rnnlab.schema import plain, walk
 from rnnlab.tasks.base import Scores, Task
 from rnnlab.training.console import log
@@ -111,7 +112,7 @@ class Board:
         if self._config.histograms:
             for name, parameter in trained.named_parameters():
                 self._histogram(f"weights/{name}", parameter, step)
-            if has_gates(scored):
+            if can_unroll(scored):
                 self._gates(scored, step)
         if self._config.figures:
             embedding = getattr(scored, "embedding", None)

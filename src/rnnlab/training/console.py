@@ -21,12 +21,12 @@ log = logging.getLogger("rnnlab")
 class Progress:
     """A bar on a terminal; elsewhere one line now and then."""
 
-    def __init__(self, total_steps: int | None, step: int, *, unit: str = " step", is_shown: bool = True) -> None:
+    def __init__(self, total_steps: int | None, step: int, *, is_shown: bool = True) -> None:
         """Start at `step` of `total_steps` (None: unknown); what is not shown is not in the log either."""
         self._bar = tqdm(
             total=total_steps,
             initial=step,
-            unit=unit,
+            unit=" step",
             dynamic_ncols=True,
             disable=None if is_shown else True,  # None: off where stderr is not a terminal
             file=sys.stderr,

@@ -15,28 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnlab.config import TrainConfig
+from rnnlab.config import NO_HYPERPARAMETERS, TrainConfig
 from rnnlab.errors import CheckpointError
 from rnnlab.schema import plain, walk
 from rnnlab.tasks.base import Task
 from rnnlab.training.counters import Counters
 
 # What may change when a run goes on: how long, how fast and what is shown, never what is learned. Of the trainer.
-CHANGEABLE = (
-    *("checkpoint_every_steps", "cuda_graph", "device", "devices", "eval_batch_size", "figures", "histograms"),
-    *(
-        "log_every_steps",
-        "max_epochs",
-        "max_minutes",
-        "max_skipped",
-        "max_steps",
-        "num_samples",
-        "patience",
-        "profile",
-        "sample_len",
-    ),
-    *("threads", "tune_allocator", "xray_every"),
-)
+_OF_THE_TRAINER = {name.removeprefix("trainer.") for name in NO_HYPERPARAMETERS if name.startswith("trainer.")}
+CHANGEABLE = tuple(sorted({*_OF_THE_TRAINER, "max_epochs", "max_minutes", "max_steps", "patience"}))
 # What may change if `resume_allow` names it: all that fits the weights, the optimizer and the place in the data.
 ALLOWABLE = (
     "task.corpus",
@@ -50,7 +37,7 @@ ALLOWABLE = (
     *(f"trainer.{name}" for name in ("eval_every_steps", "precision")),
 )
 # No settings of what is learned; what the corpus is, its hash says.
-_ASIDE = {"task.corpus", "name", "resume", "resume_allow", "dry_run", *(f"trainer.{name}" for name in CHANGEABLE)}
+_ASIDE = NO_HYPERPARAMETERS | {"task.corpus", *(f"trainer.{name}" for name in CHANGEABLE)}
 
 # What each keeps of a parameter besides one number; all may be missing before the first step.
 _SLOTS = {

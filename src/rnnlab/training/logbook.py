@@ -78,7 +78,7 @@ class Logbook:
 
     def note_steps(self) -> None:
         """Write the means since the last TensorBoard point, which begin anew."""
-        state, counters, steps = self._state, self._state.counters, self._state.steps
+        state, counters, readings = self._state, self._state.counters, self._state.steps.readings
         values = {}
         if counters.sum_steps:  # else all were skipped
             loss = counters.sum_nats / counters.sum_targets
@@ -88,9 +88,9 @@ class Logbook:
                 **{f"train/{name}": value for name, value in measures.items()},
                 "optim/clipped_share": counters.sum_clipped / counters.sum_steps,
             }
-            if steps.update_ratio is not None:  # else this step was skipped, and no resumed run knows the last
-                values["optim/grad_norm"] = steps.shown["grad_norm"]
-                values["optim/update_ratio"] = steps.update_ratio
+            if readings.update_ratio is not None:  # else this step was skipped, and no resumed run knows the last
+                values["optim/grad_norm"] = readings.shown["grad_norm"]
+                values["optim/update_ratio"] = readings.update_ratio
         values |= {"optim/lr": state.schedule.lr, "optim/skipped": counters.skipped}
         self.note(values, {"speed/tokens_per_second": counters.tokens / counters.seconds})
         counters.clear_sums()

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from rnnlab.errors import CannotWriteError
+from rnnlab.disk import cannot_write
 from rnnlab.training.parts import nobody_asks
 from rnnlab.training.steps import Steps
 from rnnlab.training.timeline import Timeline
@@ -90,7 +90,7 @@ class Profile:
                 self._profiler.export_chrome_trace(str(folder / "trace.json"))
             (folder / "table.txt").write_text(self._table(), encoding="utf-8")
         except OSError as error:
-            raise CannotWriteError(f"cannot write {folder}: {error.strerror}") from error
+            raise cannot_write(folder, error) from error
         log.info("profile: %s; open trace.json in ui.perfetto.dev", folder / "table.txt")
 
     @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rnnlab.errors import CannotWriteError
+from rnnlab.disk import cannot_write
 
 MAX_TOKENS = 1000
 _CONFIG = """\
@@ -47,7 +47,7 @@ def write_projector(run: Path, tokens: Sequence[str], vectors: Tensor) -> None:
             new.write_text(content, encoding="utf-8")
             os.replace(new, path)
         except OSError as error:
-            raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error
+            raise cannot_write(path, error) from error
 
 
 def shown_token(token: str) -> str:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from rnnlab.data.windows import Window
 from rnnlab.errors import LostRankError, OutOfMemoryError
-from rnnlab.models.state import State
+from rnnlab.models.state import State, move
 from rnnlab.training.counters import Counters
 from rnnlab.training.place import Place
 from rnnlab.training.randomness import Random
@@ -102,7 +102,7 @@ class Ranks:
             state: of this rank's rows; None: zeros.
             num_rows: of the joint batch, B.
         """
-        shares = self.gather(_cpu(state))
+        shares = self.gather(move(state, torch.device("cpu")))
         if shares is None or all(share is None for share in shares):
             return None
         if any(isinstance(share, tuple) for share in shares):
@@ -224,12 +224,6 @@ class Ranks:
         except RuntimeError as error:  # gloo's and NCCL's own words name a socket
             lost = "another rank has ended" if self.size > 2 else f"rank {1 - self.rank} has ended"
             raise LostRankError(f"{lost} before its time, and rank {self.rank} cannot go on") from error
-
-
-def _cpu(state: State) -> State:
-    if isinstance(state, tuple):
-        return state[0].cpu(), state[1].cpu()
-    return None if state is None else state.cpu()
 
 
 def _joint(shares: list[Any], num_rows: int) -> Tensor:

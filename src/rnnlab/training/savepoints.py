@@ -96,8 +96,8 @@ class Savepoints:
         """
         state, counters = self._state, self._state.counters
         began = time.perf_counter()
-        state.steps.read(counters)
-        state.steps.refuse_spoiled_weights(counters)
+        state.steps.readings.read(counters)
+        self._refuse_spoiled_weights()
         if is_due and counters.skipped_in_a_row == 0:
             counters.safe_step, counters.safe_best_step = counters.step, counters.best_step
         of_the_others = state.of_the_others()
@@ -115,6 +115,19 @@ class Savepoints:
         self.seconds += time.perf_counter() - began
         if counters.safe_step >= 0:
             self._beginning = None
+
+    def _refuse_spoiled_weights(self) -> None:
+        """Let nothing be saved that no step can mend: an update of finite numbers may still overflow.
+
+        Raises:
+            DivergedError: a weight is nan or infinite.
+        """
+        state = self._state
+        for name, parameter in state.model.named_parameters():
+            if not bool(parameter.detach().isfinite().all()):
+                raise DivergedError(
+                    f"weight {name} is not finite at step {state.counters.step}, learning rate {state.schedule.lr:g}"
+                )
 
     def saved_before(self, error: OutOfMemoryError) -> OutOfMemoryError:
         """Save the state before the step that did not fit, if that can be done; return what there is to say."""

@@ -72,7 +72,7 @@ class Scoring:
             DivergedError: the steps before it were not finite.
         """
         state, task = self._state, self._state.task
-        state.steps.read(state.counters)
+        state.steps.readings.read(state.counters)
         if has_gradients:
             self._logbook.note_gradients()
         scores = self._score_unless_stopped("valid", signals) if self._ranks.is_first else None

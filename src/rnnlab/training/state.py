@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rnnlab.config import TrainConfig
-from rnnlab.models.state import State
+from rnnlab.models.state import move
 from rnnlab.tasks.base import Task
 from rnnlab.training.alone import Alone, Processes
 from rnnlab.training.averaging import build_average
@@ -174,7 +174,7 @@ class TrainingState:
         self.schedule.rollbacks = self.counters.rollbacks
         self.metrics, self.best_metrics = dict(saved["metrics"]), dict(saved["best_metrics"])
         self.units = dict(saved.get("units", {}))
-        self.steps.state = _to(self._ranks.share_state(saved["state"]), self.device)
+        self.steps.state = move(self._ranks.share_state(saved["state"]), self.device)
         self.steps.num_rows = _num_rows(saved["state"])
 
     def take_up_random(self, saved: dict[str, Any]) -> None:
@@ -195,9 +195,3 @@ def _num_rows(state: Any) -> int:
     """Rows of a state; 0 of none."""
     h = state[0] if isinstance(state, tuple) else state
     return 0 if h is None else int(h.shape[1])
-
-
-def _to(state: State, device: torch.device) -> State:
-    if isinstance(state, tuple):
-        return state[0].to(device), state[1].to(device)
-    return None if state is None else state.to(device)

@@ -1,4 +1,4 @@
-"""Steps: forward, backward and one optimizer update each, and the numbers that they leave to be read.
+"""Steps: forward, backward and one optimizer update each; the numbers that they leave are in `readings.py`.
 
 On a CPU the numbers are read before the weights change; on a GPU only when somebody asks, so that the host runs ahead
 of the device and never waits for it between two log lines.
@@ -11,7 +11,6 @@ After `trainer.max_skipped` such steps in a row `DivergedError` is raised, and t
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,18 +21,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from rnnlab.config import TrainerConfig
 from rnnlab.data.windows import Window
-from rnnlab.errors import DivergedError, OutOfMemoryError, out_of_memory
+from rnnlab.errors import OutOfMemoryError, out_of_memory
 from rnnlab.losses import later_times
 from rnnlab.models.embedding import rows_only
 from rnnlab.models.state import State, choose, detach, reset
 from rnnlab.tasks.base import Task
-from rnnlab.training.console import log
 from rnnlab.training.counters import Counters
 from rnnlab.training.graphs import Graphs
 from rnnlab.training.optimizers import Schedule
 from rnnlab.training.parts import Part, nobody_asks
 from rnnlab.training.precision import autocast
 from rnnlab.training.randomness import random_state, set_random_state
+from rnnlab.training.readings import Readings
 from rnnlab.training.update import Made, Update
 
 if TYPE_CHECKING:
@@ -47,8 +46,7 @@ class Steps:
         state: carried from window to window, of this process's rows; None before the first.
         num_rows: of the joint batch of the last window.
         part: told which part of a step runs: forward, backward, exchange, clip, optimizer.
-        shown: loss (nats per target) and grad_norm (before clipping) of the last step that was read.
-        update_ratio: of the last step that was read, if that one was asked; None: it was not, or was skipped.
+        readings: the numbers that the steps left, read and unread.
     """
 
     def __init__(
@@ -82,12 +80,10 @@ class Steps:
             optimizer, device=device, max_norm=config.clip_grad_norm, max_value=config.clip_grad_value
         )
         self._graphs = Graphs(self._learn, self._update, optimizer, device) if config.cuda_graph else None
-        self._unread: list[Made] = []
+        self.readings = Readings(self._update, config)
         self.state: State = None
         self.num_rows = 0
         self.part: Part = nobody_asks
-        self.shown = {"loss": math.nan, "grad_norm": math.nan}
-        self.update_ratio: float | None = None
 
     def make(self, group: list[Window], counters: Counters) -> None:
         """Make one optimizer update from the windows of a group; each target weighs the same.
@@ -107,7 +103,10 @@ class Steps:
         is_logged = (counters.step + 1) % self._config.log_every_steps == 0
         weights = self._update.sample_weights() if is_logged else None
         try:
-            made = (self._differentiate if self._graphs is None else self._replay)(group, shares, counters)
+            if self._graphs is None:
+                made = self._differentiate(group, shares, counters)
+            else:
+                made = self._replay(self._graphs, group, counters)
         except (MemoryError, RuntimeError, OutOfMemoryError) as error:
             if (mistake := out_of_memory(error)) is None:
                 raise
@@ -125,9 +124,9 @@ class Steps:
         if self._averaged is not None and counters.epoch >= self._config.averaging_start_epoch:
             self._averaged.update_parameters(self._model)
         counters.tokens += sum(window.num_tokens for window in group)
-        self._unread.append(made)
+        self.readings.unread.append(made)
         if not self._update.defers:
-            self.read(counters)
+            self.readings.read(counters)
 
     def _differentiate(self, group: list[Window], shares: list[Window], counters: Counters) -> Made:
         """Run this process's shares of the windows of a group forward and backward, and carry the state on.
@@ -177,12 +176,11 @@ class Steps:
             (nats * share).backward()
         return nats.detach(), self._task.hits(outputs.detach(), window), state
 
-    def _replay(self, group: list[Window], shares: list[Window], counters: Counters) -> Made:
+    def _replay(self, graphs: Graphs, group: list[Window], counters: Counters) -> Made:
         """Make the whole step, weights and state included, by a graph where there is one."""
-        assert self._graphs is not None
         num_targets = sum(window.num_targets for window in group)
         with self.part("graph"):
-            made, self.state = self._graphs.make(group, self.state, num_targets, self._schedule.lr)
+            made, self.state = graphs.make(group, self.state, num_targets, self._schedule.lr)
         return self._dated(replace(made, num_targets=num_targets), group, counters)
 
     def _dated(self, made: Made, group: list[Window], counters: Counters) -> Made:
@@ -204,71 +202,12 @@ class Steps:
         if spoiled is not None:
             self.state = choose(spoiled, _without(before, shares), self.state)
 
-    def read(self, counters: Counters) -> None:
-        """Read the numbers of the steps since this was last asked, which waits for the device, and add them up.
-
-        Args:
-            counters: their sums grow.
-
-        Raises:
-            DivergedError: as many steps in a row as are allowed were skipped, whatever came after them.
-        """
-        unread, self._unread = self._unread, []
-        for made in unread:
-            self.update_ratio = None
-            if not made.is_finite():
-                self._note_skipped(made, counters)
-                continue
-            counters.skipped_in_a_row = 0
-            loss, norm = made.loss(), float(made.norm)
-            largest = None if made.largest is None else float(made.largest)
-            counters.sum_nats += sum(float(nats) for nats in made.nats)
-            counters.sum_hits += sum(int(hits) for hits in made.hits)
-            counters.sum_targets += made.num_targets
-            counters.sum_clipped += self._update.was_clipped(norm, largest)
-            counters.sum_steps += 1
-            self.shown = {"loss": loss, "grad_norm": norm}
-            self.update_ratio = None if made.update_ratio is None else float(made.update_ratio)
-
     def forget(self) -> None:
         """Drop what was not read: the run goes on from elsewhere."""
-        self._unread = []
+        self.readings.unread = []
         if self._graphs is not None:
             self._graphs.forget()
         self._optimizer.zero_grad(set_to_none=True)
-
-    def refuse_spoiled_weights(self, counters: Counters) -> None:
-        """Let nothing be saved that no step can mend: an update of finite numbers may still overflow.
-
-        Raises:
-            DivergedError: a weight is nan or infinite.
-        """
-        for name, parameter in self._model.named_parameters():
-            if not bool(parameter.detach().isfinite().all()):
-                raise DivergedError(
-                    f"weight {name} is not finite at step {counters.step}, learning rate {self._schedule.lr:g}"
-                )
-
-    def _note_skipped(self, made: Made, counters: Counters) -> None:
-        """Count a step that changed nothing.
-
-        Raises:
-            DivergedError: it is one too many.
-        """
-        counters.skipped += 1
-        counters.skipped_in_a_row += 1
-        loss, limit = made.loss(), self._config.max_skipped
-        first, end = made.windows
-        windows = f"window {first}" if end == first + 1 else f"windows {first} to {end - 1}"
-        what = f"gradient norm is {float(made.norm)}" if math.isfinite(loss) else f"loss is {loss}"
-        found = f"{what} at step {made.step} (epoch {made.epoch + 1}, {windows}), learning rate {made.lr:g}"
-        if counters.skipped_in_a_row >= limit:
-            clip = self._config.clip_grad_norm
-            raise DivergedError(
-                f"{found}, gradient norm {float(made.norm):g}, {limit} such step{'s' * (limit > 1)} in a row; "
-                f"trainer.clip_grad_norm is {'null' if clip is None else clip}"
-            )
-        log.warning("%s: skipped, %d of %d in a row", found, counters.skipped_in_a_row, limit)
 
 
 def _without(state: State, group: list[Window]) -> State:

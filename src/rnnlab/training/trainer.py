@@ -178,7 +178,7 @@ class Trainer:
     def _step(self, group: list[Window]) -> dict[str, float]:
         """Make one optimizer update; return what there is to show."""
         self.steps.make(group, self.counters)
-        return self.steps.shown
+        return self.steps.readings.shown
 
     def _is_due(self, every: int | None) -> bool:
         """Whether something that is done every so many steps is done after this one; None: never."""
@@ -193,7 +193,7 @@ class Trainer:
         """
         is_logged = self._is_due(self._config.log_every_steps)
         if is_logged:
-            self.steps.read(self.counters)  # which may wait for the device: a part of the step's time
+            self.steps.readings.read(self.counters)  # which may wait for the device: a part of the step's time
         spent = time.perf_counter() - began
         self.counters.seconds += spent
         self._looks.step_seconds += spent

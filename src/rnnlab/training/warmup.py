@@ -46,7 +46,7 @@ def warm_up(task: Task, model: nn.Module, config: TrainConfig, device: torch.dev
             if counters.step == limit:
                 break
         counters.epoch += 1
-    steps.read(counters)
+    steps.readings.read(counters)
 
 
 def measure(

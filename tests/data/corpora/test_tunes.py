@@ -54,7 +54,6 @@ def test_what_cannot_be_used_is_left_out_and_counted_by_reason(tmp_path):
         "a copy of another tune": 1,
     }
     assert len(all_of(corpus)) == 100
-    assert "1 tunes were left out: no note" in corpus.notes
 
 
 @pytest.mark.parametrize("key", ["G", "Am", "F#", "Bb", "E Minor", "Edor", "A mix", "D clef=bass", "none", "HP", ""])
@@ -108,13 +107,6 @@ def test_a_file_without_enough_tunes_is_refused(tmp_path, text, message):
 def test_a_folder_without_tunes_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"has no \.abc file"):
         load_tunes(str(tmp_path))
-
-
-def test_the_hash_changes_with_one_note(tmp_path):
-    (tmp_path / "own.abc").write_text(book(0, 100))
-    before = load_tunes(str(tmp_path / "own.abc")).sha256
-    (tmp_path / "own.abc").write_text(book(0, 100).replace("A50B", "A50c"))
-    assert load_tunes(str(tmp_path / "own.abc")).sha256 != before
 
 
 def test_trad_tunes_has_known_splits_without_a_common_title():

@@ -2,13 +2,8 @@ from fractions import Fraction
 
 import pytest
 
-from rnnlab.generation.abc import read_tune, read_tunes
+from rnnlab.generation.abc import read_tune
 from rnnlab.generation.abc.read import Metre, default_unit_length, parse_key, parse_metre, parse_unit_length
-
-
-def test_a_first_number_is_added_where_the_text_starts_with_another_field():
-    assert read_tunes("T:One\nK:G\nGAB|\n\nX:2\nK:D\ndef|") == ["X:1\nT:One\nK:G\nGAB|\n", "X:2\nK:D\ndef|\n"]
-    assert read_tunes("some words\n") == []
 
 
 def test_a_header_is_understood():

@@ -54,7 +54,7 @@ class OwnLoop:
             self._window = self._windows[self._index % len(self._windows)]
         self._index += 1
         self._state.steps.make([self._window], self._state.counters)
-        return self._state.steps.shown["loss"]
+        return self._state.steps.readings.shown["loss"]
 
     def num_tokens(self) -> int:
         """Return the tokens that the last step read."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from rnnlab.cells.gates import GATES
 from rnnlab.cells.reference import States, Weights
 from rnnlab.cells.triton.plan import Device, Shape, choose_plan, interpreting
 from rnnlab.cells.triton.settings import Settings, stacked
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """What the kernels run on; half-width operands meet float32 states, gates and sums."""
-
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
 
 
 def why_unavailable() -> str | None:
@@ -151,6 +150,6 @@ def _run(
 def _together(cell: str, x: Tensor, hidden_size: int, has_extras: bool) -> bool:
     """Whether both directions in one launch run as well as one alone."""
     device = Device.of(x.device)
-    shape = Shape.of(x, GATES[cell], hidden_size, 2, backward=True, extras=has_extras)
+    shape = Shape.of(x, len(GATES[cell]), hidden_size, 2, backward=True, extras=has_extras)
     alone, both = choose_plan(shape._replace(directions=1), device), choose_plan(shape, device)
     return (both.mode, both.resident) == (alone.mode, alone.resident)

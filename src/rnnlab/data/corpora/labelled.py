@@ -14,7 +14,6 @@ from rnnlab.data.corpora.splits import (
     VALID_SHARE,
     check_counts,
     check_no_empty_split,
-    content_hash,
     hash_split,
     normalised_text,
     split_files,
@@ -57,12 +56,6 @@ class LabelledTexts:
     test: Rows
     label_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-    @property
-    def sha256(self) -> str:
-        """Hash of all texts, labels and splits, hexadecimal; changes when the data does."""
-        rows = (self.train, self.valid, self.test)
-        return content_hash([part for row in rows for part in (row.texts, row.labels)])
 
 
 def load_labelled_texts(corpus: str, *, text_column: str = "text", label_column: str = "label") -> LabelledTexts:

@@ -84,13 +84,3 @@ def check_no_empty_split(name: str, sizes: dict[str, int], advice: str, notes: I
             total = sum(sizes.values())
             told = "; ".join([f"got {total} in all", *notes, advice])
             raise DataError(f"{name}: nothing fell into the {split} split, {told}")
-
-
-def content_hash(parts: Iterable[Iterable[str]]) -> str:
-    """SHA-256 over lists of strings, hexadecimal: changes with any string, its place, or its list."""
-    digest = hashlib.sha256()
-    for part in parts:
-        # Texts hold no NUL, so it can stand between them.
-        digest.update("\0".join(part).encode("utf-8", "surrogatepass"))
-        digest.update(b"\0\0")
-    return digest.hexdigest()

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnlab.data.corpora.locate import LoadedFile, load_files, resolve
-from rnnlab.data.corpora.splits import (
-    SPLITS,
-    TEST_SHARE,
-    VALID_SHARE,
-    check_counts,
-    content_hash,
-    split_files,
-)
+from rnnlab.data.corpora.splits import SPLITS, TEST_SHARE, VALID_SHARE, check_counts, split_files
 from rnnlab.data.corpora.table import Corpus, Kind
 from rnnlab.data.progress import bar
 from rnnlab.data.text import decode_text, list_files, read_text
@@ -35,7 +28,6 @@ class TextCorpus:
         train: tokens, with `<eos>` after every line.
         valid: as train.
         test: as train.
-        notes: what a reader of results should know, one sentence each.
     """
 
     name: str
@@ -43,21 +35,9 @@ class TextCorpus:
     train: list[str]
     valid: list[str]
     test: list[str]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def sha256(self) -> str:
-        """Hash of all tokens and the splits, hexadecimal; changes when the data does."""
-        return content_hash([[self.tokenizer], self.train, self.valid, self.test])
 
 
-def load_text_corpus(
-    corpus: str,
-    *,
-    valid: str | Path | None = None,
-    test: str | Path | None = None,
-    tokenizer: str | None = None,
-) -> TextCorpus:
+def load_text_corpus(corpus: str) -> TextCorpus:
     """Read running text and split it.
 
     Splits: ptb and wikitext-2 have their own. sotu is split by year (year % 20 == 7 validates, 17 tests). A folder with
@@ -69,21 +49,15 @@ def load_text_corpus(
 
     Args:
         corpus: a known name, or the path of a text file or of a folder of text files.
-        valid: a file to validate on, beside a text of one's own.
-        test: a file to test on, beside a text of one's own.
-        tokenizer: for a text of one's own: words (the default), or whitespace for text that comes tokenised.
 
     Raises:
         DataError: there is no such corpus or file, it is of another kind or a table (.csv, .tsv, .jsonl), it cannot be
             read, it is not what the list of corpora says, or it has fewer than 10 tokens.
-        ValueError: valid, test or tokenizer is given for a named corpus, or there is no such tokenizer.
     """
     found = resolve(corpus, Kind.TEXT)
     if isinstance(found, Corpus):
-        if valid is not None or test is not None or tokenizer is not None:
-            raise ValueError(f"corpus {corpus!r} has its own splits and tokens: valid, test, tokenizer must be None")
         return _load_sotu(found) if found.name == "sotu" else _load_tokenised(found)
-    return _load_own(corpus, found, valid, test, tokenizer or "words")
+    return _load_own(corpus, found)
 
 
 def own_texts(path: Path) -> dict[str, list[Path]]:
@@ -125,27 +99,20 @@ def _text_of(file: LoadedFile) -> str:
     return decode_text(file.content, str(file.path), report=False)
 
 
-def _load_own(name: str, path: Path, valid: str | Path | None, test: str | Path | None, tokenizer: str) -> TextCorpus:
-    def tokens_of(file: str | Path) -> list[str]:
-        if Path(file).suffix.lower() in _TABLES:
-            raise DataError(
-                f"{file} is a table, not running text: its labels and commas would be learned as words; "
-                "use task=sentiment, or save its texts as a .txt file"
-            )
-        return lines_to_tokens(read_text(file), tokenizer, keep_blank_lines=tokenizer == "whitespace")
+def _load_own(name: str, path: Path) -> TextCorpus:
+    tokens = {split: [token for file in files for token in _read_own(file)] for split, files in own_texts(path).items()}
+    shares = [0.0 if split in tokens else share for split, share in (("valid", VALID_SHARE), ("test", TEST_SHARE))]
+    cut = dict(zip(SPLITS, _cut(name, tokens.pop("train"), *shares), strict=True))
+    return TextCorpus(name=name, tokenizer="words", **{**cut, **tokens})
 
-    files = own_texts(path)
-    train = [token for file in files["train"] for token in tokens_of(file)]
-    valid, test = valid or next(iter(files.get("valid", [])), None), test or next(iter(files.get("test", [])), None)
-    shares = [0.0 if given else share for given, share in ((valid, VALID_SHARE), (test, TEST_SHARE))]
-    train, valid_cut, test_cut = _cut(name, train, *shares)
-    return TextCorpus(
-        name=name,
-        tokenizer=tokenizer,
-        train=train,
-        valid=tokens_of(valid) if valid else valid_cut,
-        test=tokens_of(test) if test else test_cut,
-    )
+
+def _read_own(file: Path) -> list[str]:
+    if file.suffix.lower() in _TABLES:
+        raise DataError(
+            f"{file} is a table, not running text: its labels and commas would be learned as words; "
+            "use task=sentiment, or save its texts as a .txt file"
+        )
+    return lines_to_tokens(read_text(file), "words", keep_blank_lines=False)
 
 
 def _text_files(folder: Path) -> list[Path]:

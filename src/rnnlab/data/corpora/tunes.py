@@ -16,7 +16,6 @@ from rnnlab.data.corpora.splits import (
     VALID_SHARE,
     check_counts,
     check_no_empty_split,
-    content_hash,
     hash_split,
     split_files,
 )
@@ -49,16 +48,6 @@ class TuneCorpus:
     valid: list[str]
     test: list[str]
     skipped: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of results should know, one sentence each."""
-        return tuple(f"{count:,} tunes were left out: {reason}" for reason, count in self.skipped.items())
-
-    @property
-    def sha256(self) -> str:
-        """Hash of all tunes and the splits, hexadecimal; changes when the data does."""
-        return content_hash([self.train, self.valid, self.test])
 
 
 def load_tunes(corpus: str) -> TuneCorpus:

@@ -3,7 +3,7 @@
 from rnnlab.generation.abc.acceptance import accepted_by_music21
 from rnnlab.generation.abc.check import TuneCheck, check_tune
 from rnnlab.generation.abc.performance import Performance, perform
-from rnnlab.generation.abc.read import Tune, read_tune, read_tunes
+from rnnlab.generation.abc.read import Tune, read_tune
 from rnnlab.generation.abc.sound import render, wav_bytes
 from rnnlab.generation.abc.write import format_tunes, write_album, write_tunes
 
@@ -16,7 +16,6 @@ __all__ = [
     "format_tunes",
     "perform",
     "read_tune",
-    "read_tunes",
     "render",
     "wav_bytes",
     "write_album",

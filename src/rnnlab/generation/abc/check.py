@@ -62,7 +62,7 @@ def check_tune(tune: str, *, min_filled_share: float = MIN_FILLED_SHARE) -> Tune
     title is no music, and the standard gives a missing `L:` a value.
 
     Args:
-        tune: one tune, as `rnnlab.generation.abc.read_tunes` gives it.
+        tune: one tune, as `rnnlab.data.abc.split_tunes` gives it.
         min_filled_share: least `filled_share` to accept, 0 to 1.
 
     Returns:

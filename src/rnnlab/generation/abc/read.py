@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from rnnlab.data.abc import header_field, split_tune, split_tunes
+from rnnlab.data.abc import header_field, split_tune
 
 _METRE = re.compile(r"\(?(\d+(?:\s*\+\s*\d+)*)\)?\s*/\s*(\d+)")
 _LENGTH = re.compile(r"(\d+)\s*/\s*(\d+)|1")
@@ -64,27 +64,11 @@ class Tune:
     body: tuple[str, ...]
 
 
-def read_tunes(text: str) -> list[str]:
-    """Cut generated text into tunes; a model that was prompted with a header may have left out the first `X:`.
-
-    Args:
-        text: prompt and continuation.
-
-    Returns:
-        The tunes as `rnnlab.data.abc.split_tunes` gives them, the first with `X:1` added if the text starts with
-        another field. Empty when there is no header at all.
-    """
-    stripped = text.lstrip("\ufeff \t\r\n")
-    if re.match(r"[A-WYZ]:(?![|:])", stripped):
-        stripped = "X:1\n" + stripped
-    return split_tunes(stripped)
-
-
 def read_tune(tune: str) -> Tune:
     """Understand the header of one tune.
 
     Args:
-        tune: one tune, as `read_tunes` gives it.
+        tune: one tune, as `rnnlab.data.abc.split_tunes` gives it.
 
     Raises:
         ValueError: no `K:`, or a metre, unit length or key that cannot be read.

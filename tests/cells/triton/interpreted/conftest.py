@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells.extras import Extras
+from rnnlab.cells.gates import GATES
 from rnnlab.cells.reference import States, Weights
-from rnnlab.cells.triton import GATES
 from rnnlab.cells.triton.plan import interpreting
 
 collect_ignore_glob = [] if interpreting() else ["test_*.py"]
@@ -26,7 +26,7 @@ def _make_inputs(
     def leaf(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=torch.float64, generator=generator).mul_(0.5).requires_grad_()
 
-    rows = GATES[cell] * hidden_size
+    rows = len(GATES[cell]) * hidden_size
     state = tuple(leaf(batch, hidden_size) for _ in range(2 if cell == "lstm" else 1))
     biases = [leaf(rows), leaf(rows)] if bias else []
     return leaf(num_steps, batch, input_size), state, Weights(leaf(rows, input_size), leaf(rows, hidden_size), *biases)
