@@ -93,6 +93,7 @@ CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "trainer.profile": ("music", "true", LONG),
     "trainer.xray_every": ("music", "2", ()),
     "trainer.checkpoint_every_steps": ("music", "1", ()),
+    "trainer.checkpoint_every_minutes": ("music", "1e-9", ()),
     "trainer.num_samples": ("music", "0", ()),
     "trainer.sample_len": ("music", "3", ()),
     "seed": ("music", "1", ()),

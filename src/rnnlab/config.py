@@ -365,6 +365,9 @@ class TrainerConfig:
     checkpoint_every_steps: Annotated[
         int | None, Ge(1), Le(1_000_000_000), doc("steps between checkpoints; null: at each evaluation")
     ] = None
+    checkpoint_every_minutes: Annotated[
+        float | None, Gt(0), Le(1e6), doc("minutes of training without a checkpoint, at most; null: any")
+    ] = 5.0
     num_samples: Annotated[int, Ge(0), Le(64), doc("samples logged at each evaluation, tunes with sound")] = 2
     sample_len: Annotated[int, Ge(1), Le(100_000), doc("tokens of a sample at most")] = 400
 
@@ -524,6 +527,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
 NO_HYPERPARAMETERS = {"name", "resume", "resume_allow", "dry_run"} | {
     f"trainer.{name}"
     for name in (
+        "checkpoint_every_minutes",
         "checkpoint_every_steps",
         "cuda_graph",
         "device",

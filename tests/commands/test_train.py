@@ -340,8 +340,8 @@ def test_a_resume_that_would_change_much_names_the_first_few_and_what_may_change
     assert capsys.readouterr().err == (
         "error: model, optimizer.lr, seed and 1 more cannot change: resume goes on with the settings in the run's "
         "run.json; leave all out but resume and "
-        "trainer.{checkpoint_every_steps,cuda_graph,device,devices,eval_batch_size,figures,histograms,log_every_steps,"
-        "max_epochs,max_minutes,max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator,"
+        "trainer.{checkpoint_every_minutes,checkpoint_every_steps,cuda_graph,device,devices,eval_batch_size,figures,"
+        "histograms,log_every_steps,max_epochs,max_minutes,max_skipped,max_steps,num_samples,patience,profile,sample_len,threads,tune_allocator,"
         "xray_every}\n"
     )
 

@@ -46,6 +46,7 @@ SGD = SGDConfig(name="sgd", lr=0.5, momentum=0.5)
 SCENARIOS = {
     "in the middle of an epoch": ({}, [5]),
     "between checkpoints": ({"checkpoint_every_steps": 2, "eval_every_steps": 3}, [5]),
+    "after minutes without a checkpoint": ({"checkpoint_every_steps": None, "checkpoint_every_minutes": 1e-9}, [3, 5]),
     "at the end of an epoch": ({"checkpoint_every_steps": None, "eval_every_steps": None}, ["epoch"]),
     "after an epoch's last partial group": ({"accumulate": 4, "checkpoint_every_steps": 1, "max_steps": 4}, [2]),
     "while accumulating": ({"accumulate": 3, "checkpoint_every_steps": 2, "max_steps": 7}, [5]),

@@ -16,7 +16,7 @@ from rnnlab.commandline.menu import Menu, read_menu
 from rnnlab.schema import REQUIRED, Setting
 
 WIDTH = 80
-_NAME = 22  # columns of a setting's name, as long as checkpoint_every_steps
+_NAME = 24  # columns of a setting's name, as long as checkpoint_every_minutes
 _DEFAULT = 10
 
 _ABOUT = {

@@ -7,6 +7,7 @@ what was logged since is cut off, as when a run is resumed: an interrupted run g
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -30,7 +31,9 @@ class Savepoints:
         seconds: that saving took, of this process.
     """
 
-    def __init__(self, state: TrainingState, logbook: Logbook, run: Path, ranks: Processes) -> None:
+    def __init__(
+        self, state: TrainingState, logbook: Logbook, run: Path, ranks: Processes, every_minutes: float | None
+    ) -> None:
         """Keep the parts; no file is touched.
 
         Args:
@@ -38,12 +41,15 @@ class Savepoints:
             logbook: its files are cut back with the state.
             run: the run's folder.
             ranks: the processes that train together: the first alone touches the folder.
+            every_minutes: of training that may be lost; None: any.
         """
         self._state, self._logbook, self._run, self._ranks = state, logbook, run, ranks
         self._folder = run / "checkpoints"
         self._allowed: Collection[str] = ()
         self._beginning: dict[str, Any] | None = None  # while there is no checkpoint to go back to
         self._has_begun = False
+        self._every_seconds = math.inf if every_minutes is None else 60 * every_minutes
+        self._saved_at = 0.0  # seconds of training
         self.seconds = 0.0
 
     def begin(self) -> None:
@@ -84,6 +90,11 @@ class Savepoints:
             log.info("%d process%s before, %d now: equal to rounding only", before, "es" * (before > 1), now)
         log.info("resumed at step %d, epoch %d", state.counters.step, state.counters.epoch + 1)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether too much is unsaved: by the seconds of training, on which all ranks agree."""
+        return self._state.counters.seconds - self._saved_at >= self._every_seconds
+
     def save(self, *, is_due: bool = False) -> None:
         """Write a checkpoint between two steps, after all log lines of the step.
 
@@ -113,6 +124,7 @@ class Savepoints:
             )
         self._ranks.wait()  # none goes on, or ends, before the checkpoint is there
         self.seconds += time.perf_counter() - began
+        self._saved_at = counters.seconds
         if counters.safe_step >= 0:
             self._beginning = None
 
@@ -177,6 +189,7 @@ class Savepoints:
         """Go on from a content that fits: weights, counters, logs and, last of all, random numbers."""
         state = self._state
         state.take_up(saved)
+        self._saved_at = state.counters.seconds
         if state.counters.safe_step >= 0:
             self._beginning = None
         best_step = state.counters.best_step

@@ -78,7 +78,7 @@ class Trainer:
         self.logbook = Logbook(self.state, run, is_written=self._ranks.is_first)
         self._looks = Looks(self.state)
         self.scoring = Scoring(self.state, self.logbook, self._looks, run, self._ranks)
-        self.savepoints = Savepoints(self.state, self.logbook, run, self._ranks)
+        self.savepoints = Savepoints(self.state, self.logbook, run, self._ranks, self._config.checkpoint_every_minutes)
         profiles = config.trainer.profile and self._ranks.is_first
         self._profile = Profile(self.steps, model, run, device) if profiles else None
 
@@ -167,7 +167,7 @@ class Trainer:
             stop, asked_to_save = self._ranks.asked(signals, counters)
             if (is_due or self._is_due(config.checkpoint_every_steps)) and not is_stopped:
                 self.savepoints.save(is_due=True)
-            elif stop or asked_to_save:
+            elif stop or asked_to_save or self.savepoints.is_late:
                 self.savepoints.save()
             if asked_to_save:
                 signals.asked_to_save = False
