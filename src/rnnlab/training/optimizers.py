@@ -134,7 +134,7 @@ class Schedule:
 
     constant  lr
     step      lr * gamma ** (drops so far): none in the first `start_epoch` epochs, then one each `every_epochs`
-    cosine    linear warm-up, then half a cosine down to lr * final_share at the last step (Loshchilov & Hutter 2017)
+    cosine    linear warm-up, then half a cosine down to lr * final_share after the last step (Loshchilov & Hutter 2017)
     plateau   times gamma whenever the score has not improved for more than `patience` evaluations
 
     The first three are pure functions of step and epoch, so there is nothing to lose in a checkpoint; plateau keeps
