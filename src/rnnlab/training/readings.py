@@ -76,8 +76,9 @@ class Readings:
         found = f"{what} at step {made.step} (epoch {made.epoch + 1}, {windows}), learning rate {made.lr:g}"
         if counters.skipped_in_a_row >= limit:
             clip = self._config.clip_grad_norm
+            norm = "" if math.isfinite(loss) else f", gradient norm {float(made.norm):g}"
             raise DivergedError(
-                f"{found}, gradient norm {float(made.norm):g}, {limit} such step{'s' * (limit > 1)} in a row; "
+                f"{found}{norm}, {limit} such step{'s' * (limit > 1)} in a row; "
                 f"trainer.clip_grad_norm is {'null' if clip is None else clip}"
             )
         log.warning("%s: skipped, %d of %d in a row", found, counters.skipped_in_a_row, limit)
