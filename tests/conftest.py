@@ -23,8 +23,8 @@ from rnnlab.runs import create_run
 
 Train = Callable[..., Path]
 
-# Speed is not asserted: on a busy machine any example may take long. The same examples each time, so that a change that
-# fails is the change's fault; `--hypothesis-profile=search` draws new ones.
+# Speed is not asserted: on a busy machine any example may take long. The same examples each time, so that what fails
+# after a change fails by it; `--hypothesis-profile=search` draws new ones.
 hypothesis.settings.register_profile("rnnlab", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile("rnnlab")
